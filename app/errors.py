@@ -1,0 +1,54 @@
+"""The exceptions that a person can do something about. Every message names the value received, the bound and the way out."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+
+class PlumblineError(Exception):
+    """The root: caught once at the page, the command line and the API, and shown as a sentence."""
+
+
+class InputError(PlumblineError):
+    """A value that a person or a program sent is missing, malformed or out of bounds."""
+
+
+class NotFoundError(PlumblineError):
+    """A round, persona, adapter version or file that was named does not exist."""
+
+
+class ModelError(PlumblineError):
+    """A model or an adapter cannot be loaded or cannot do what is asked of it."""
+
+
+class StorageError(PlumblineError):
+    """The database or the data folder cannot be read or written."""
+
+
+class NotAllowedError(PlumblineError):
+    """The owner's token is needed and was not given."""
+
+
+class BusyError(PlumblineError):
+    """More is waiting for the model than the queue holds."""
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def checked(kind: type[Checked], **values: Any) -> Checked:
+    """Builds a pydantic model from values that came from outside.
+
+    Raises:
+        InputError: names every field that is wrong, the value received and the bound.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc']))} is {_short(e.get('input'))}: {e['msg'].lower()}" for e in error.errors())
+        raise InputError("; ".join(faults)) from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"

@@ -1,0 +1,199 @@
+"""`python -m app.starter.train`: trains the starter from scratch, on the corpus in this repository and nothing else.
+
+Standard parts: tokenizers' BPE, transformers' Llama, torch's AdamW with a cosine schedule, packed rows with a block-diagonal
+mask, bf16 autocast and `torch.compile`. It knows the corpus and the model's shape; it does not know decoding, storage or the page.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
+from app.starter.dataset import Corpus, Sample
+
+SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+IGNORED = -100
+
+
+def train_tokenizer(samples: Iterator[Sample], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE on the corpus' own text; byte-level, so that any text of any person can be encoded and given back."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((text for s in samples for text in (s.system, s.user, s.answer)), trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>")
+    fast.chat_template = CHAT_TEMPLATE
+    fast.padding_side = "left"
+    return fast
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, sample: Sample, prompt_weight: float) -> tuple[list[int], list[float]]:
+    """Token ids of one chat and the weight of each token as a target: 1 for the answer and its end, `prompt_weight` before."""
+    messages = [{"role": "system", "content": sample.system}, {"role": "user", "content": sample.user}]
+    context = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    context_ids = tokenizer(context, add_special_tokens=False)["input_ids"]
+    answer_ids = tokenizer(sample.answer + "<|end|>", add_special_tokens=False)["input_ids"]
+    return context_ids + answer_ids, [prompt_weight] * len(context_ids) + [1.0] * len(answer_ids)
+
+
+def packed_rows(chats: Iterator[tuple[list[int], list[float]]], row_tokens: int, pad_id: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Rows of `row_tokens` tokens, each filled with whole chats; `segment` numbers the chat of every token (0 is padding)."""
+    row: dict[str, list] = {"ids": [], "weights": [], "positions": [], "segment": []}
+    for ids, weights in chats:
+        ids, weights = ids[:row_tokens], weights[:row_tokens]
+        if len(row["ids"]) + len(ids) > row_tokens:
+            missing = row_tokens - len(row["ids"])
+            yield {
+                "ids": torch.tensor(row["ids"] + [pad_id] * missing),
+                "weights": torch.tensor(row["weights"] + [0.0] * missing),
+                "positions": torch.tensor(row["positions"] + [0] * missing),
+                "segment": torch.tensor(row["segment"] + [0] * missing),
+            }
+            row = {name: [] for name in row}
+        # The first token of a chat has nothing before it to be predicted from.
+        row["weights"] += [0.0, *weights[1:]]
+        row["segment"] += [1 + (row["segment"][-1] if row["segment"] else 0)] * len(ids)
+        row["positions"] += range(len(ids))
+        row["ids"] += ids
+
+
+def loss_of_rows(model: LlamaForCausalLM, rows: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Weighted mean cross-entropy over the rows; shapes (rows, row_tokens). Tokens see only their own chat."""
+    segment, length = rows["segment"], rows["ids"].shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
+    mask = (segment[:, None, :, None] == segment[:, None, None, :]) & causal
+    logits = model(input_ids=rows["ids"], attention_mask=mask, position_ids=rows["positions"], use_cache=False).logits
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), rows["ids"][:, 1:].flatten(), reduction="none")
+    weights = rows["weights"][:, 1:].flatten()
+    return (losses * weights).sum() / weights.sum()
+
+
+def learning_rate_at(step: int, config: dict) -> float:
+    """Linear warm-up, then a cosine down to a twentieth."""
+    if step < config["warmup_steps"]:
+        return config["learning_rate"] * (step + 1) / config["warmup_steps"]
+    share = (step - config["warmup_steps"]) / max(1, config["steps"] - config["warmup_steps"])
+    return config["learning_rate"] * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+class Checkpoint:
+    """Weights, optimiser state and step in one safetensors file (no pickle), written beside and then moved into place."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def save(self, model: LlamaForCausalLM, optimizer: torch.optim.AdamW, step: int) -> None:
+        """Writes the state after `step` steps."""
+        tensors = {f"model.{name}": p.detach().contiguous() for name, p in model.named_parameters()}
+        for name, parameter in model.named_parameters():
+            for key, value in optimizer.state[parameter].items():
+                tensors[f"{key}.{name}"] = value.detach().reshape(value.shape).contiguous()
+        partial = self.path.with_suffix(".partial")
+        save_file(tensors, partial, metadata={"step": str(step)})
+        partial.replace(self.path)
+        self.path.with_suffix(".json").write_text(json.dumps({"step": step}))
+
+    def load(self, model: LlamaForCausalLM, optimizer: torch.optim.AdamW) -> int:
+        """Restores the state; returns the number of steps done, 0 where there is no checkpoint."""
+        if not self.path.exists():
+            return 0
+        tensors = load_file(self.path)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(tensors[f"model.{name}"])
+                optimizer.state[parameter] = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        return json.loads(self.path.with_suffix(".json").read_text())["step"]
+
+
+def train(config: dict, build: Path, out: Path, resume: bool) -> None:
+    """Trains by `config` and writes model and tokenizer to `out` in shards under 10 MB.
+
+    Args:
+        config: the content of `config.yaml`.
+        build: folder for the checkpoint and the loss log; git-ignored.
+        out: folder for the weights.
+        resume: go on from the checkpoint in `build`.
+    """
+    build.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config["seed"])
+    corpus = Corpus(config)
+    tokenizer = train_tokenizer(islice(corpus.samples(config["seed"]), 40_000), config["vocab_size"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shape = {key: config[key] for key in LlamaConfig().to_dict() if key in config}
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    model = LlamaForCausalLM(LlamaConfig(**shape, **ids, tie_word_embeddings=True)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=config["weight_decay"])
+    checkpoint = Checkpoint(build / "checkpoint.safetensors")
+    done = checkpoint.load(model, optimizer) if resume else 0
+
+    # A resumed run draws from a seed of its own, so that it does not see the same samples again.
+    chats = (encode(tokenizer, s, config["prompt_loss_weight"]) for s in corpus.samples(config["seed"] + 1 + done))
+    rows = packed_rows(chats, config["row_tokens"], tokenizer.pad_token_id)
+    compiled = torch.compile(loss_of_rows)
+    log = (build / "loss.jsonl").open("a")
+    started, mean = time.time(), None
+    for step in tqdm(range(done, config["steps"]), initial=done, total=config["steps"], mininterval=5):
+        batch = list(islice(rows, config["rows_per_step"]))
+        batch = {name: torch.stack([row[name] for row in batch]).to(device) for name in batch[0]}
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, config)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            loss = compiled(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
+        if (step + 1) % 100 == 0:
+            log.write(json.dumps({"step": step + 1, "loss": round(mean, 4), "seconds": round(time.time() - started, 1)}) + "\n")
+            log.flush()
+        if (step + 1) % 1000 == 0 or step + 1 == config["steps"]:
+            checkpoint.save(model, optimizer, step + 1)
+            save_model(model, tokenizer, build / "weights")
+    save_model(model, tokenizer, out)
+
+
+def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Writes fp16 safetensors in shards under 10 MB, with tokenizer and chat template, as stock transformers load them."""
+    half = LlamaForCausalLM(model.config).half()
+    half.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    half.save_pretrained(folder, max_shard_size="9MB")
+    tokenizer.save_pretrained(folder)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m app.starter.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=STARTER_FOLDER / "config.yaml")
+    parser.add_argument("--build", type=Path, default=Path("build/starter"), help="checkpoint and loss log")
+    parser.add_argument("--out", type=Path, default=WEIGHTS_FOLDER, help="where the weights go")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --build")
+    arguments = parser.parse_args()
+    train(yaml.safe_load(arguments.config.read_text()), arguments.build, arguments.out, arguments.resume)
+
+
+if __name__ == "__main__":
+    main()
