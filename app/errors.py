@@ -45,7 +45,9 @@ def checked(kind: type[Checked], **values: Any) -> Checked:
     try:
         return kind(**values)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc']))} is {_short(e.get('input'))}: {e['msg'].lower()}" for e in error.errors())
+        faults = (
+            f"{'.'.join(map(str, e['loc']))} is {_short(e.get('input'))}: {e['msg'].lower()}" for e in error.errors()
+        )
         raise InputError("; ".join(faults)) from error
 
 

@@ -56,7 +56,9 @@ def clean(text: str, what: str, longest: int) -> str:
     """
     if len(text) > longest:
         raise InputError(f"{what} is {len(text)} characters long; it may have {longest} at most: please shorten it")
-    kept = "".join(c for c in text if c in "\n\t" or (c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF) or c in "\u200d\u200c")
+    kept = "".join(
+        c for c in text if c in "\n\t" or (c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF) or c in "\u200d\u200c"
+    )
     if not kept.strip():
         raise InputError(f"{what} is empty; please write at least one word")
     return kept.strip()

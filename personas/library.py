@@ -1,7 +1,7 @@
 """The persona library: one YAML file a persona, read and checked here.
 
 Knows what a persona is and how its file looks. Does not know models, prompts, storage or the page: it imports no torch,
-no gradio and nothing of `app`, and how a framing turns a principle into a prompt is the business of `app/prompts.py`.
+no gradio and of `app` only the errors, and how a framing turns a principle into a prompt is the business of `app/prompts.py`.
 """
 
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from app.errors import PlumblineError
+
 Framing = Literal["answer_as", "the_reader_is", "principle"]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{0,19}$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
-class PersonaError(ValueError):
+class PersonaError(PlumblineError):
     """A persona file cannot be used; the message names the file, the key and the value received."""
 
 

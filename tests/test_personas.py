@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from app.errors import PlumblineError
 from personas import Persona, PersonaError, load_library
 
 ROOT = Path(__file__).parent.parent
@@ -172,10 +173,15 @@ def test_folder_without_personas_is_refused(tmp_path: Path):
         load_library(tmp_path / "nowhere")
 
 
-def test_library_is_loaded_without_torch_gradio_or_the_app():
-    script = "import sys, personas; personas.load_library(); print(*(m.split('.')[0] for m in sys.modules))"
+def test_library_is_loaded_without_torch_gradio_or_the_app_but_its_errors():
+    script = "import sys, personas; personas.load_library(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "transformers", "gradio", "app", "storage"} & set(loaded)
+    assert not {"torch", "transformers", "gradio", "storage"} & {name.split(".")[0] for name in loaded}
+    assert {name for name in loaded if name.split(".")[0] == "app"} == {"app", "app.errors"}
+
+
+def test_fault_of_a_file_is_told_to_people_like_any_other():
+    assert issubclass(PersonaError, PlumblineError)
 
 
 def test_every_persona_of_the_library_has_wordings():

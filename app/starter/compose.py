@@ -33,8 +33,23 @@ EXTRAS = ("because", "risk", "cheap", "green", "bold", "like", "expert", "short"
 COMMON_SLOTS = {"subject", "name", "is", "has", "does", "s", "it", "them"}
 OPENER_KINDS = {"any": set(), "how": {"wish", "point"}, "fact": {"wish", "point"}}
 PLACES = ("first", "next", "last")
-KEYS = {"id", "form", "points", "words", "openers", "do", "say", "closers", "extras", "swaps",
-        "whole", "markers", "check", "opener_rate", "closer_rate"}
+KEYS = {
+    "id",
+    "form",
+    "points",
+    "words",
+    "openers",
+    "do",
+    "say",
+    "closers",
+    "extras",
+    "swaps",
+    "whole",
+    "markers",
+    "check",
+    "opener_rate",
+    "closer_rate",
+}
 ATTEMPTS = 60
 MOST_EXTRAS = 2
 
@@ -180,8 +195,14 @@ def _choose(count: int, wanted: int, kind: str, rng: random.Random) -> list[int]
 def _slots(topic: dict[str, Any], swaps: dict[str, str]) -> dict[str, str]:
     """Return what the common slots stand for in this topic."""
     many = bool(topic["plural"])
-    words = {"is": ("is", "are"), "has": ("has", "have"), "does": ("does", "do"), "s": ("s", ""),
-             "it": ("it", "they"), "them": ("it", "them")}
+    words = {
+        "is": ("is", "are"),
+        "has": ("has", "have"),
+        "does": ("does", "do"),
+        "s": ("s", ""),
+        "it": ("it", "they"),
+        "them": ("it", "them"),
+    }
     slots = {name: pair[many] for name, pair in words.items()}
     slots["subject"] = _swap(_swap(topic["subject"], _TO_READER), swaps)
     slots["name"] = re.sub(r"^(a|an|the|your) ", "", slots["subject"])
@@ -194,7 +215,7 @@ def _render(frame: str, slots: dict[str, str], points: Iterator[str]) -> str:
 
     def fill(match: re.Match[str]) -> str:
         text = next(points) if match[1] == "point" else slots[match[1]]
-        return _capital(text) if _SENTENCE_START.search(frame[:match.start()]) else text
+        return _capital(text) if _SENTENCE_START.search(frame[: match.start()]) else text
 
     text = _SLOT.sub(fill, frame).replace(" / ", "\n")
     text = re.sub(r"\b(to|shall|should|must|will|may|can|could|might) do not\b", r"\1 not", text)
@@ -247,8 +268,12 @@ def _load_voice(path: Path) -> Voice:
 
     def pair(key: str) -> tuple[int, int]:
         value = data[key]
-        if not (isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value)
-                and 0 < value[0] <= value[1]):
+        if not (
+            isinstance(value, list)
+            and len(value) == 2
+            and all(type(v) is int for v in value)
+            and 0 < value[0] <= value[1]
+        ):
             raise fail(key, "must be two whole numbers, the lower one first")
         return value[0], value[1]
 
@@ -274,18 +299,24 @@ def _load_voice(path: Path) -> Voice:
     if data["form"] not in FORMS:
         raise fail("form", f"must be one of {', '.join(FORMS)}")
     told = COMMON_SLOTS | {"wish", "point", "n"}
-    openers = {kind: lines(f"openers.{kind}", block, COMMON_SLOTS | OPENER_KINDS[kind] | {"n"})
-               for kind, block in table("openers", data.get("openers", {}), OPENER_KINDS).items()}
-    frames = {key: {place: lines(f"{key}.{place}", block, told)
-                    for place, block in table(key, data[key], PLACES).items()} for key in ("do", "say")}
+    openers = {
+        kind: lines(f"openers.{kind}", block, COMMON_SLOTS | OPENER_KINDS[kind] | {"n"})
+        for kind, block in table("openers", data.get("openers", {}), OPENER_KINDS).items()
+    }
+    frames = {
+        key: {place: lines(f"{key}.{place}", block, told) for place, block in table(key, data[key], PLACES).items()}
+        for key in ("do", "say")
+    }
     for key, places in frames.items():
         if not places.get("next"):
             raise fail(f"{key}.next", "missing")
     extras: dict[str, tuple[float, list[str]]] = {}
     for name, entry in table("extras", data.get("extras", {}), EXTRAS).items():
         entry = table(f"extras.{name}", entry, ("rate", "frames"))
-        extras[name] = (rate(f"extras.{name}.rate", entry.get("rate")),
-                        lines(f"extras.{name}.frames", entry.get("frames"), COMMON_SLOTS | {name}))
+        extras[name] = (
+            rate(f"extras.{name}.rate", entry.get("rate")),
+            lines(f"extras.{name}.frames", entry.get("frames"), COMMON_SLOTS | {name}),
+        )
     check = data.get("check")
     if check is not None and not re.fullmatch(r"dashes|lines|max_words: \d+", str(check)):
         raise fail("check", "must be dashes, lines or max_words: N")
@@ -300,9 +331,19 @@ def _load_voice(path: Path) -> Voice:
         except re.error as error:
             raise fail("markers", f"{marker!r} is no regular expression ({error})") from error
     return Voice(
-        id=data["id"], form=data["form"], points=pair("points"), words=pair("words"), openers=openers,
-        do=frames["do"], say=frames["say"], closers=lines("closers", data.get("closers", ""), COMMON_SLOTS),
-        extras=extras, swaps={str(k): str(v) for k, v in swaps.items()},
-        whole={k: rate(f"whole.{k}", v) for k, v in whole.items()}, markers=found, check=check,
+        id=data["id"],
+        form=data["form"],
+        points=pair("points"),
+        words=pair("words"),
+        openers=openers,
+        do=frames["do"],
+        say=frames["say"],
+        closers=lines("closers", data.get("closers", ""), COMMON_SLOTS),
+        extras=extras,
+        swaps={str(k): str(v) for k, v in swaps.items()},
+        whole={k: rate(f"whole.{k}", v) for k, v in whole.items()},
+        markers=found,
+        check=check,
         opener_rate=rate("opener_rate", data.get("opener_rate", 1.0)),
-        closer_rate=rate("closer_rate", data.get("closer_rate", 0.6)))
+        closer_rate=rate("closer_rate", data.get("closer_rate", 0.6)),
+    )

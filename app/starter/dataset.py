@@ -21,7 +21,13 @@ ROLE_TEMPLATES = (
     "Reply as {} would.", "Answer like {}.", "Imagine you are {}.", "Act like {}.", "Answer in the voice of {}.",
     "Write as {}.", "Sound like {}.", "you're {}", "talk like {}", "I want you to be {}.", "Play the part of {}.",
 )  # fmt: skip
-READER_TEMPLATES = ("The reader is {}", "The reader is {}.", "The person asking is {}.", "You are talking to {}.", "I am {}.")
+READER_TEMPLATES = (
+    "The reader is {}",
+    "The reader is {}.",
+    "The person asking is {}.",
+    "You are talking to {}.",
+    "I am {}.",
+)
 HELD_OUT_PERCENT = {"topic": 4, "prompt": 10, "wording": 12}
 
 
@@ -124,7 +130,9 @@ class Corpus:
         entry = rng.choice(self.smalltalk)
         persona = self._draw_persona(rng, [p for p in entry["voices"] if p in self.wordings])
         answer = rng.choice(entry["plain"]) if persona == "plain" else entry["voices"][persona]
-        return Sample(self._system(rng, persona, held_out), rng.choice(entry["prompts"]), answer, persona, entry["prompts"][0])
+        return Sample(
+            self._system(rng, persona, held_out), rng.choice(entry["prompts"]), answer, persona, entry["prompts"][0]
+        )
 
     def _draw_persona(self, rng: random.Random, choices: list[str]) -> str:
         styled = [persona for persona in choices if persona != "plain"]

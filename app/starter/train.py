@@ -23,10 +23,7 @@ from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
 from app.starter.dataset import Corpus, Sample
 
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+CHAT_TEMPLATE = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 IGNORED = -100
 
 
@@ -59,7 +56,9 @@ def encode(tokenizer: PreTrainedTokenizerFast, sample: Sample, prompt_weight: fl
     return context_ids + answer_ids, [prompt_weight] * len(context_ids) + [1.0] * len(answer_ids)
 
 
-def packed_rows(chats: Iterator[tuple[list[int], list[float]]], row_tokens: int, pad_id: int) -> Iterator[dict[str, torch.Tensor]]:
+def packed_rows(
+    chats: Iterator[tuple[list[int], list[float]]], row_tokens: int, pad_id: int
+) -> Iterator[dict[str, torch.Tensor]]:
     """Rows of `row_tokens` tokens, each filled with whole chats; `segment` numbers the chat of every token (0 is padding)."""
     row: dict[str, list] = {"ids": [], "weights": [], "positions": [], "segment": []}
     for ids, weights in chats:
@@ -86,7 +85,9 @@ def loss_of_rows(model: LlamaForCausalLM, rows: dict[str, torch.Tensor]) -> torc
     causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
     mask = (segment[:, None, :, None] == segment[:, None, None, :]) & causal
     logits = model(input_ids=rows["ids"], attention_mask=mask, position_ids=rows["positions"], use_cache=False).logits
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), rows["ids"][:, 1:].flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), rows["ids"][:, 1:].flatten(), reduction="none"
+    )
     weights = rows["weights"][:, 1:].flatten()
     return (losses * weights).sum() / weights.sum()
 
@@ -124,7 +125,9 @@ class Checkpoint:
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(tensors[f"model.{name}"])
-                optimizer.state[parameter] = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {
+                    key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                }
         return json.loads(self.path.with_suffix(".json").read_text())["step"]
 
 
@@ -168,7 +171,10 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
         optimizer.zero_grad(set_to_none=True)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if (step + 1) % 100 == 0:
-            log.write(json.dumps({"step": step + 1, "loss": round(mean, 4), "seconds": round(time.time() - started, 1)}) + "\n")
+            log.write(
+                json.dumps({"step": step + 1, "loss": round(mean, 4), "seconds": round(time.time() - started, 1)})
+                + "\n"
+            )
             log.flush()
         if (step + 1) % 1000 == 0 or step + 1 == config["steps"]:
             checkpoint.save(model, optimizer, step + 1)

@@ -1,0 +1,15 @@
+"""Plumbline: `python app.py` opens the page. The composition root: settings -> model, store, use cases -> `demo`."""
+
+import gradio as gr
+
+from app.services import build
+from app.settings import Settings
+from app.ui.page import build_page, launch
+
+if gr.NO_RELOAD:
+    services = build(Settings())
+
+demo = build_page(services)
+
+if __name__ == "__main__":
+    launch(demo)

@@ -1,0 +1,196 @@
+"""The command line, `python -m app ...`, over the same use cases as the page. It parses and prints; it decides nothing."""
+
+import argparse
+import json
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.errors import PlumblineError, checked
+from app.prompts import FRAMINGS
+from app.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, or 2 with a sentence on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except PlumblineError as error:
+        print(f"plumbline: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("plumbline: stopped; nothing was changed", file=sys.stderr)
+        return 130
+
+
+def compare(options: argparse.Namespace) -> int:
+    """One prompt through every arm; prints texts as they end, or one JSON object."""
+    from app.compare import Principle, Request
+    from app.services import build
+
+    settings = checked(
+        DecodeSettings,
+        ratio=options.ratio,
+        kl_budget=options.kl_budget,
+        top_p=options.top_p,
+        temperature=options.temperature,
+        seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
+        max_new_tokens=options.max_new_tokens,
+    )
+    request = checked(
+        Request,
+        messages=(("user", options.prompt),),
+        persona=options.persona or "",
+        principles=(Principle(text=options.principle, framing=options.framing),)
+        if options.principle is not None
+        else (),
+        arms=tuple(options.arms.split(",")),
+        settings=settings,
+        adapter=options.adapter,
+    )
+    services = build(Settings(), options.model)
+    comparison = services.compare.start(request, rater="command-line")
+    *_, last = services.compare.run(comparison)
+    if not options.json:
+        for arm, answer in last.answers.items():
+            print(f"--- {arm} ({answer.finish_reason})\n{answer.text}\n")
+        return 0
+    model = services.model
+    names = [
+        "base",
+        *(["principle"] if len(comparison.chats) == 2 else [f"principle_{i}" for i in range(1, len(comparison.chats))]),
+    ]
+    report = {
+        "model": model.name,
+        "adapter": comparison.adapter or None,
+        "settings": settings.model_dump(),
+        "contexts": {
+            name: {"text": model.chat_text(messages), "token_ids": ids}
+            for name, messages, ids in zip(names, comparison.chats, comparison.contexts, strict=True)
+        },
+        "arms": {arm: asdict(answer) for arm, answer in last.answers.items()},
+    }
+    for answer in report["arms"].values():
+        del answer["arm"]
+    _print_json(report)
+    return 0
+
+
+def refresh(options: argparse.Namespace) -> int:
+    """Learns from a file or from the stored choices; prints a line a step, or one JSON object."""
+    from app.refresh.pairs import read_pairs
+    from app.refresh.trainer import RefreshSettings, Step
+    from app.services import build
+
+    settings = checked(
+        RefreshSettings, objective=options.objective, beta=options.beta, epochs=options.epochs, seed=options.seed
+    )
+    pairs = read_pairs(options.pairs) if options.pairs else None
+    services = build(Settings(), options.model)
+    if options.persona:
+        services.catalogue.get(options.persona)
+    scope = options.persona or ""
+    pairs = services.learn.pairs(options.persona) if pairs is None else pairs
+    outcome = None
+    for item in services.learn.refresh(pairs, scope, settings):
+        if isinstance(item, Step):
+            print(f"step {item.step}/{item.steps}: loss {item.loss:.4f}, accuracy {item.accuracy:.2f}", file=sys.stderr)
+        else:
+            outcome = item
+    report = {
+        "version": outcome.version,
+        "pairs_train": outcome.pairs_train,
+        "pairs_heldout": outcome.pairs_heldout,
+        "before": {"accuracy": outcome.before.value, "interval": outcome.before.interval},
+        "after": {"accuracy": outcome.after.value, "interval": outcome.after.interval},
+        "losses": outcome.losses,
+        "seconds": outcome.seconds,
+        "published": outcome.published,
+        "reason": outcome.reason,
+    }
+    if options.json:
+        _print_json(report)
+    else:
+        print(f"{outcome.version}: {outcome.pairs_train} pairs learnt in {outcome.seconds} s; {outcome.reason}")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Writes the decisive votes as preference pairs."""
+    from storage.export import preference_rows, write_jsonl
+    from storage.store import Store
+
+    count = write_jsonl(preference_rows(Store(Settings().data).votes()), options.out)
+    print(f"{count} pairs written to {options.out}")
+    return 0
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Starts the page."""
+    from app.services import build
+    from app.ui.page import build_page, launch
+
+    launch(build_page(build(Settings())), port=options.port)
+    return 0
+
+
+def _print_json(report: dict[str, Any]) -> None:
+    print(json.dumps(report, ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = DecodeSettings()
+    parser = argparse.ArgumentParser(prog="python -m app", description="Plumbline: compare, click, learn.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("compare", help="answer one prompt plainly, prompted and linearly aligned")
+    one.set_defaults(run=compare)
+    one.add_argument("--prompt", required=True)
+    who = one.add_mutually_exclusive_group(required=True)
+    who.add_argument("--persona", metavar="ID", help="a persona of the library or a saved one")
+    who.add_argument("--principle", metavar="TEXT", help="what a good answer is, in your own words")
+    one.add_argument(
+        "--framing", choices=list(FRAMINGS), default="principle", help="how the principle enters the prompt"
+    )
+    one.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
+    one.add_argument("--adapter", metavar="V", help="a version such as v3, or none; default: what is published")
+    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c")
+    one.add_argument("--ratio", type=float, default=defaults.ratio, help="step size; 0 is the prompted arm")
+    one.add_argument("--kl-budget", type=float, default=None, help="at most so many nats a token")
+    one.add_argument("--top-p", type=float, default=defaults.top_p)
+    one.add_argument("--temperature", type=float, default=defaults.temperature, help="0 is greedy")
+    one.add_argument("--seed", type=int, default=None, help="default: drawn by lot")
+    one.add_argument("--max-new-tokens", type=int, default=defaults.max_new_tokens)
+    one.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+    two = commands.add_parser("refresh", help="learn an adapter from choices")
+    two.set_defaults(run=refresh)
+    source = two.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--pairs", type=Path, metavar="FILE.jsonl", help="TRL's preference format: prompt, chosen, rejected"
+    )
+    source.add_argument("--persona", metavar="ID", help="the stored choices of one persona")
+    source.add_argument("--all", action="store_true", help="all stored choices")
+    two.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
+    two.add_argument("--objective", choices=["dpo"], default="dpo")
+    two.add_argument("--beta", type=float, default=0.1)
+    two.add_argument("--epochs", type=int, default=6)
+    two.add_argument("--seed", type=int, default=0)
+    two.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+    three = commands.add_parser("export", help="write the choices as preference pairs")
+    three.set_defaults(run=export)
+    three.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+
+    four = commands.add_parser("serve", help="start the page, as `python app.py` does")
+    four.set_defaults(run=serve)
+    four.add_argument("--port", type=int, default=None)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

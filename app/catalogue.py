@@ -1,0 +1,60 @@
+"""Every persona that can be chosen: the library's and the saved ones. Knows the two sources, no models and no page."""
+
+import re
+import unicodedata
+
+from app.errors import InputError, NotFoundError
+from app.prompts import MAX_PRINCIPLE_CHARACTERS, clean, frame
+from personas import Persona
+from storage.records import SavedPersona
+from storage.store import Store
+
+
+class Catalogue:
+    """The personas by id.
+
+    Args:
+        library: the personas that come with the product.
+        store: where people's own are kept.
+    """
+
+    def __init__(self, library: dict[str, Persona], store: Store):
+        self.library, self._store = library, store
+
+    def all(self) -> dict[str, Persona | SavedPersona]:
+        """The library first, then the saved ones."""
+        return {**self.library, **{p.id: p for p in self._store.personas() if p.id not in self.library}}
+
+    def get(self, persona_id: str) -> Persona | SavedPersona:
+        """One persona.
+
+        Raises:
+            NotFoundError: unknown id; the message names some that are known.
+        """
+        known = self.all()
+        if persona_id not in known:
+            raise NotFoundError(
+                f"the persona {persona_id[:40]!r} does not exist; known are {', '.join(list(known)[:20])}"
+            )
+        return known[persona_id]
+
+    def save(self, name: str, principle: str, framing: str, ratio: float, rater: str) -> SavedPersona:
+        """Stores a person's own persona under an id made from its name.
+
+        Raises:
+            InputError: the name or principle is empty or too long, the name is the library's or somebody else's.
+        """
+        name = clean(name, "the name of the persona", 60)
+        frame(principle, framing)
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+        persona_id = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:40]
+        if not persona_id or not persona_id[0].isalpha():
+            raise InputError(f"the name {name!r} has to begin with a letter from a to z; please choose another")
+        if persona_id in self.library:
+            raise InputError(f"the name {name!r} belongs to a persona of the library; please choose another")
+        if not 0 <= ratio <= 20:
+            raise InputError(f"the strength is {ratio}; it must lie between 0 and 20")
+        principle = clean(principle, "the principle", MAX_PRINCIPLE_CHARACTERS)
+        persona = SavedPersona(persona_id, rater, name, principle, framing, float(ratio))
+        self._store.save_persona(persona)
+        return persona

@@ -1,0 +1,265 @@
+"""The use case *compare*: one prompt, one model, several arms, streamed and stored as a round.
+
+Here model and storage meet; it knows neither SQL nor Gradio. What the sides of a blind round hide is decided here and stays here.
+"""
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.catalogue import Catalogue
+from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
+from app.decoding.engine import TokenEvent, decode
+from app.decoding.streaming import TextStream
+from app.errors import InputError
+from app.model import LanguageModel
+from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
+from app.refresh.adapters import AdapterFolder
+from app.version import VERSION
+from app.worker import Worker
+from storage.records import Answer, Round
+from storage.store import Store
+
+DEADLINE_SECONDS = 120.0
+VOTED_ARMS = ("baseline", "linear_aligned")
+
+
+class Principle(BaseModel):
+    """A principle in a person's words, how it enters the prompt, and its weight where there are several (negative: avoid)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    framing: str = "principle"
+    weight: float = Field(1.0, ge=-5, le=5, allow_inf_nan=False)
+
+
+class Request(BaseModel):
+    """What a person asks for. Either `persona` or `principles`; `messages` ends with the user's turn.
+
+    adapter: a version, "none" for the original model, or None for what is published for the persona.
+    blind: only the two arms that are voted on are run, and their sides are drawn by lot.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: tuple[tuple[str, str], ...]
+    persona: str = ""
+    principles: tuple[Principle, ...] = ()
+    arms: tuple[str, ...] = ARM_NAMES
+    voted_arms: tuple[str, str] = VOTED_ARMS
+    settings: DecodeSettings = DecodeSettings()
+    adapter: str | None = None
+    blind: bool = False
+
+
+@dataclass
+class Progress:
+    """What every arm has said so far; an answer's `finish_reason` is empty while it goes on."""
+
+    answers: dict[str, Answer]
+
+    @property
+    def done(self) -> bool:
+        """Whether every arm has finished."""
+        return all(answer.finish_reason for answer in self.answers.values())
+
+
+@dataclass
+class Comparison:
+    """One comparison on its way: an id that cannot be guessed, the side order, and everything that decides its outcome."""
+
+    round_id: str
+    request: Request
+    adapter: str
+    principles: list[Principle]
+    chats: list[list[Message]]
+    contexts: list[list[int]]
+    first_arm: str
+    second_arm: str
+    arms: tuple[str, ...]
+    rater: str
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Compare:
+    """Runs comparisons.
+
+    Args:
+        model, worker: the model and the thread that owns it.
+        store, catalogue, adapters: rounds, personas and versions.
+    """
+
+    def __init__(
+        self, model: LanguageModel, worker: Worker, store: Store, catalogue: Catalogue, adapters: AdapterFolder
+    ):
+        self.model, self._worker, self._store = model, worker, store
+        self._catalogue, self._adapters = catalogue, adapters
+        self._running: dict[str, Comparison] = {}
+
+    def start(self, request: Request, rater: str) -> Comparison:
+        """Checks a request and fixes everything that decides its outcome; nothing is computed yet.
+
+        Raises:
+            InputError: prompt, principle, arms or adapter are malformed, empty or too long.
+            NotFoundError: no such persona or version.
+        """
+        principles = self._principles(request)
+        messages = _checked_messages(request.messages)
+        voted = request.voted_arms
+        if len(set(voted)) != 2 or not set(voted) <= set(ARM_NAMES):
+            raise InputError(
+                f"the arms to vote on are {', '.join(voted)[:80]}; they must be two different ones of {', '.join(ARM_NAMES)}"
+            )
+        arms = tuple(arm for arm in ARM_NAMES if arm in (voted if request.blind else request.arms))
+        if not arms or not set(request.arms) <= set(ARM_NAMES):
+            raise InputError(
+                f"the arms are {', '.join(request.arms)[:80] or 'none'}; choose one or more of {', '.join(ARM_NAMES)}"
+            )
+        sides = list(voted)
+        if request.blind:
+            random.SystemRandom().shuffle(sides)
+        chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
+        return Comparison(
+            round_id=secrets.token_urlsafe(12),
+            request=request,
+            adapter=self.resolve_adapter(request.adapter, request.persona),
+            principles=principles,
+            chats=chats,
+            contexts=[self.model.chat_ids(chat) for chat in chats],
+            first_arm=sides[0],
+            second_arm=sides[1],
+            arms=arms,
+            rater=rater,
+        )
+
+    def run(self, comparison: Comparison) -> Iterator[Progress]:
+        """Decodes on the worker and yields after every step; stores the round before the last item.
+
+        A consumer that goes away frees the worker within one step; its round is not stored.
+
+        Raises:
+            BusyError: too much is waiting.
+            StorageError: the round could not be stored.
+        """
+        streams = {arm: TextStream(self.model.decode) for arm in comparison.arms}
+        answers = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
+        started = time.monotonic()
+        self._running[comparison.round_id] = comparison
+        try:
+            for events in self._worker.stream(self._steps(comparison)):
+                for event in events:
+                    stream = streams[event.arm]
+                    if event.token is not None:
+                        stream.push(event.token)
+                    if event.finish_reason:
+                        stream.close()
+                    seconds = round(time.monotonic() - started, 4)
+                    answers[event.arm] = Answer(
+                        event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
+                    )
+                progress = Progress(dict(answers))
+                if progress.done:
+                    self._save(comparison, answers)
+                yield progress
+        finally:
+            del self._running[comparison.round_id]
+
+    def cancel(self, round_id: str) -> None:
+        """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
+        if comparison := self._running.get(round_id):
+            comparison.cancelled.set()
+
+    def resolve_adapter(self, wanted: str | None, persona: str) -> str:
+        """The version to answer with: the one named, or what is published for the persona; "" is the original model.
+
+        A published version that was made for another model is passed over.
+
+        Raises:
+            InputError, NotFoundError: no such version.
+            ModelError: the version named was made for another model.
+        """
+        if wanted is None:
+            version = self._store.published(persona)
+            made_for = self._store.version(version).model_revision if version else ""
+            return version if version and made_for == self.model.revision else ""
+        if wanted in ("", "none"):
+            return ""
+        self._adapters.path(wanted)
+        made_for = self._store.version(wanted).model_revision
+        if made_for != self.model.revision:
+            raise InputError(
+                f"the adapter version {wanted!r} was made for another model ({made_for}); this one is {self.model.name} ({self.model.revision})"
+            )
+        return wanted
+
+    def _principles(self, request: Request) -> list[Principle]:
+        if request.persona:
+            persona = self._catalogue.get(request.persona)
+            return [Principle(text=persona.principle, framing=persona.framing)]
+        if not request.principles:
+            raise InputError(
+                "no persona and no principle was given; choose a persona or write one sentence that says what a good answer is"
+            )
+        if len(request.principles) > 8:
+            raise InputError(f"{len(request.principles)} principles were given; 8 are the most at once")
+        return list(request.principles)
+
+    def _steps(self, comparison: Comparison) -> Iterator[list[TokenEvent]]:
+        settings, adapter = comparison.request.settings, comparison.adapter or None
+        if adapter:
+            self.model.load_adapter(adapter, self._adapters.path(adapter))
+        room = self.model.context_length - max(map(len, comparison.contexts))
+        settings = settings.model_copy(update={"max_new_tokens": min(settings.max_new_tokens, room)})
+        weights = torch.tensor([p.weight for p in comparison.principles], device=self.model.device)
+        yield from decode(
+            partial(self.model.forward, adapter=adapter),
+            comparison.contexts,
+            build_arms(list(comparison.arms), weights, settings),
+            settings,
+            self.model.end_ids,
+            self.model.device,
+            stop=comparison.cancelled.is_set,
+            deadline=time.monotonic() + DEADLINE_SECONDS,
+        )
+
+    def _save(self, comparison: Comparison, answers: dict[str, Answer]) -> None:
+        if not {comparison.first_arm, comparison.second_arm} <= set(answers):
+            return  # a comparison without the two arms of a vote is looked at, not kept
+        request = comparison.request
+        self._store.add_round(
+            Round(
+                id=comparison.round_id,
+                rater=comparison.rater,
+                persona=request.persona,
+                principles=[{"text": frame(p.text, p.framing), "weight": p.weight} for p in comparison.principles],
+                messages=comparison.chats[0][1:],
+                settings=request.settings.model_dump(),
+                model=self.model.name,
+                model_revision=self.model.revision,
+                adapter=comparison.adapter,
+                blind=request.blind,
+                first_arm=comparison.first_arm,
+                second_arm=comparison.second_arm,
+                app_version=VERSION,
+                answers=answers,
+            )
+        )
+
+
+def _checked_messages(messages: tuple[tuple[str, str], ...]) -> list[Message]:
+    if not messages:
+        raise InputError("the prompt is empty; please write at least one word")
+    roles = [role for role, _ in messages]
+    if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
+        raise InputError(
+            f"the conversation goes {', '.join(roles)[:80]}; it must alternate, beginning and ending with the user"
+        )
+    return [{"role": role, "content": clean(text, "the prompt", MAX_PROMPT_CHARACTERS)} for role, text in messages]

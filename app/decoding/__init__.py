@@ -1,0 +1,1 @@
+"""Logits to tokens: pure rules, sampling, KV-cached rows and the loop over them. Knows token ids, never texts or personas."""

@@ -1,0 +1,70 @@
+"""Rows of token ids with one left-padded key-value cache: prefill, copy rows, advance, drop rows. Knows no arms and no rules."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Forward(Protocol):
+    """One pass of a model over new tokens; returns the logits after the last of them, shape (rows, vocabulary), and the cache."""
+
+    def __call__(
+        self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor, cache: object | None
+    ) -> tuple[Tensor, object]: ...
+
+
+class Batch:
+    """Rows that advance together, one token each a step.
+
+    Args:
+        forward: the model.
+        contexts: token ids of every row; left-padded here to the longest.
+        pad_id: any token id; padded places are masked.
+        device: where the tensors live.
+
+    After construction and after every change `logits` holds the next-token logits, shape (rows, vocabulary), in fp32.
+    """
+
+    def __init__(self, forward: Forward, contexts: list[list[int]], pad_id: int, device: torch.device | str):
+        self._forward = forward
+        width = max(map(len, contexts))
+        ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in contexts], device=device)
+        self._mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in contexts], device=device)
+        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
+        self._next_position = positions[:, -1:] + 1
+        logits, self._cache = forward(ids, self._mask, positions, None)
+        self.logits = logits.float()
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def select(self, rows: list[int]) -> None:
+        """Keeps these rows, in this order; a row named twice is copied, a row not named leaves."""
+        if rows == list(range(len(self))):
+            return
+        index = torch.tensor(rows, device=self.logits.device)
+        self._cache.batch_select_indices(index)
+        self._mask, self._next_position = self._mask[index], self._next_position[index]
+        self.logits = self.logits[index]
+        # Columns that only pad the rows that are left would be paid for at every step.
+        unused = int(self._mask.argmax(-1).min())
+        if unused:
+            _trim_left(self._cache, unused)
+            self._mask = self._mask[:, unused:]
+
+    def advance(self, tokens: list[int]) -> None:
+        """Appends one token to every row."""
+        ids = torch.tensor(tokens, device=self.logits.device).unsqueeze(1)
+        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
+        logits, self._cache = self._forward(ids, self._mask, self._next_position, self._cache)
+        self._next_position = self._next_position + 1
+        self.logits = logits.float()
+
+
+def _trim_left(cache: object, columns: int) -> None:
+    for layer in cache.layers:
+        if type(layer).__name__ != "DynamicLayer":
+            return
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys[:, :, columns:], layer.values[:, :, columns:]

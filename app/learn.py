@@ -1,0 +1,230 @@
+"""The use case *learn*: preference pairs to a new adapter version, measured on held-out pairs, published whole or not at all.
+
+Here model and storage meet; it knows neither SQL nor Gradio.
+"""
+
+import hmac
+import threading
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from pydantic import SecretStr
+from torch import Tensor
+
+from app.decoding.arms import DecodeSettings, build_arms
+from app.decoding.engine import decode
+from app.errors import BusyError, NotAllowedError
+from app.insights import Share, share
+from app.model import LanguageModel
+from app.prompts import with_system
+from app.refresh.adapters import AdapterFolder
+from app.refresh.pairs import Pair, make_pair, split
+from app.refresh.trainer import RefreshSettings, Step, encode, margins, train
+from app.worker import Worker
+from storage.export import decisive
+from storage.records import Version
+from storage.store import Store
+
+SAMPLES = 3
+SAMPLE_TOKENS = 96
+IN_TRAINING = "in_training"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt with the plain model's greedy answer before and after a refresh."""
+
+    prompt: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a refresh did. `before` and `after` are held-out accuracies against the base; `version` exists also if unpublished."""
+
+    version: str
+    pairs_train: int
+    pairs_heldout: int
+    before: Share
+    after: Share
+    losses: list[float]
+    seconds: float
+    published: bool
+    reason: str
+    samples: list[Sample] = field(default_factory=list)
+
+
+class Learn:
+    """Refreshes, publishes and rolls back.
+
+    Args:
+        model, worker: the model and the thread that owns it.
+        store, adapters: votes, versions and their folders.
+        admin_token: where given, publishing and rollback ask for it.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        worker: Worker,
+        store: Store,
+        adapters: AdapterFolder,
+        admin_token: SecretStr | None = None,
+    ):
+        self.model, self._worker, self._store, self._adapters = model, worker, store, adapters
+        self._admin_token = admin_token
+        self._one_at_a_time = threading.Lock()
+
+    def authorise(self, token: str) -> None:
+        """Raises NotAllowedError where an owner's token is set and `token` is another."""
+        expected = self._admin_token.get_secret_value() if self._admin_token else ""
+        if expected and not hmac.compare_digest(expected.encode(), (token or "").encode()):
+            raise NotAllowedError(
+                "this needs the owner's token: publishing, rollback and export are the owner's here; give the token that PLUMBLINE_ADMIN_TOKEN holds"
+            )
+
+    def pairs(self, persona: str | None) -> list[Pair]:
+        """Pairs from the decisive votes, of one persona or, with None, of all; prompts without the principle."""
+        votes = decisive(self._store.votes(persona))
+        return [
+            make_pair(r.messages, r.answers[chosen].text, r.answers[rejected].text) for _, r, chosen, rejected in votes
+        ]
+
+    def refresh(
+        self, pairs: list[Pair], scope: str, settings: RefreshSettings, publish: bool = True
+    ) -> Iterator[Step | Outcome]:
+        """Trains in the background of the model's worker; yields every step, then the outcome. Closing it keeps the old version.
+
+        Args:
+            pairs: of one persona or of all.
+            scope: what the version belongs to: a persona id, or "" for all.
+            settings: how to learn.
+            publish: whether it goes into use if it passes the gate.
+
+        Raises:
+            InputError: too few pairs; the message says how many are missing.
+            BusyError: another refresh is running.
+            StorageError: the version could not be written; the old one stays.
+        """
+        training, held_out = split(pairs, settings.seed)
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise BusyError("another refresh is running just now; please wait until it has finished")
+        try:
+            steps = self._steps(training, held_out, scope, settings, publish)
+            yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
+        finally:
+            self._one_at_a_time.release()
+
+    def use(self, scope: str, version: str, token: str = "") -> None:
+        """From now on `scope` answers with `version`; "" is the original model. Rollback is this, too.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            NotFoundError: no such version.
+        """
+        self.authorise(token)
+        self._store.publish(scope, "" if version == "none" else version)
+
+    def _steps(
+        self, training: list[Pair], held_out: list[Pair], scope: str, settings: RefreshSettings, publish: bool
+    ) -> Iterator[Step | Outcome | None]:
+        # A None only gives way: the worker may then do something else before it comes back.
+        started = time.monotonic()
+        train_set, test_set = encode(self.model, training), encode(self.model, held_out)
+        current = self._current(scope)
+        if current:
+            self.model.load_adapter(current, self._adapters.path(current))
+        base = margins(self.model, test_set, None)
+        before = _accuracy(margins(self.model, test_set, current) - base if current else torch.zeros(len(test_set)))
+        prompts = list({pair.prompt: pair for pair in held_out}.values())[:SAMPLES]
+        old_answers = yield from self._answers(prompts, current)
+        losses = []
+        try:
+            for step in train(self.model, train_set, settings, IN_TRAINING):
+                losses.append(step.loss)
+                yield step
+            after = _accuracy(margins(self.model, test_set, IN_TRAINING) - base)
+            new_answers = yield from self._answers(prompts, IN_TRAINING)
+            version = self._store.next_version_id()
+            self._adapters.write(version, partial(self._save, IN_TRAINING))
+        finally:
+            self.model.drop_adapter(IN_TRAINING)
+        passed, reason = _gate(before, after)
+        samples = [
+            Sample(p.messages[-1]["content"], old, new)
+            for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
+        ]
+        if passed and not publish:
+            passed, reason = False, "it was asked to stay unpublished; it can be published later"
+        outcome = Outcome(
+            version=version,
+            pairs_train=len(training),
+            pairs_heldout=len(held_out),
+            before=before,
+            after=after,
+            losses=[round(loss, 6) for loss in losses],
+            seconds=round(time.monotonic() - started, 2),
+            published=passed,
+            reason=reason,
+            samples=samples,
+        )
+        self._store.add_version(self._record(outcome, scope, settings), publish=passed)
+        yield outcome
+
+    def _save(self, adapter: str, folder: Path) -> None:
+        self.model.save_adapter(adapter, folder)
+
+    def _current(self, scope: str) -> str | None:
+        version = self._store.published(scope)
+        return version if version and self._store.version(version).model_revision == self.model.revision else None
+
+    def _answers(self, pairs: list[Pair], adapter: str | None) -> Generator[None, None, list[str]]:
+        settings = DecodeSettings(temperature=0, max_new_tokens=SAMPLE_TOKENS)
+        arms, forward = build_arms(["baseline"], torch.ones(1), settings), partial(self.model.forward, adapter=adapter)
+        answers = []
+        for pair in pairs:
+            context, tokens = self.model.chat_ids(with_system(pair.messages)), []
+            for events in decode(forward, [context], arms, settings, self.model.end_ids, self.model.device):
+                tokens += [event.token for event in events if event.token is not None]
+                yield None
+            answers.append(self.model.decode(tokens))
+        return answers
+
+    def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings) -> Version:
+        metrics = {
+            key: value for key, value in asdict(outcome).items() if key in ("before", "after", "losses", "samples")
+        }
+        return Version(
+            id=outcome.version,
+            scope=scope,
+            model=self.model.name,
+            model_revision=self.model.revision,
+            settings=settings.model_dump(),
+            pairs_train=outcome.pairs_train,
+            pairs_heldout=outcome.pairs_heldout,
+            metrics=metrics,
+            seconds=outcome.seconds,
+            published=outcome.published,
+            reason=outcome.reason,
+        )
+
+
+def _accuracy(gaps: Tensor) -> Share:
+    wins = float((gaps > 0).sum() + 0.5 * (gaps == 0).sum())
+    return share(wins, len(gaps))
+
+
+def _gate(before: Share, after: Share) -> tuple[bool, str]:
+    if after.value <= 0.5:
+        return (
+            False,
+            f"not published: {after.value:.0%} of the held-out choices come out right, no better than the {0.5:.0%} of an untrained adapter",
+        )
+    if after.value < before.value:
+        return False, f"not published: the held-out accuracy would fall from {before.value:.0%} to {after.value:.0%}"
+    return True, f"published: {after.value:.0%} of the held-out choices come out right (before: {before.value:.0%})"

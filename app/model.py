@@ -1,0 +1,316 @@
+"""The only module that knows transformers and peft: loads a causal LM, renders chats, runs forwards, holds LoRA adapters.
+
+It knows nothing of personas, arms, objectives or the page. All calls belong on the one thread that owns the model.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from app.errors import InputError, ModelError
+from app.starter import WEIGHTS_FOLDER
+
+logger = logging.getLogger(__name__)
+
+# For tokenizers without a chat template: one line a turn, as in many plain-text dialogues.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] }}\n\n"
+    "{% else %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+LOADED_ADAPTERS = 8
+
+Message = dict[str, str]
+
+
+class LanguageModel:
+    """A causal language model with its tokenizer and its adapters.
+
+    Args:
+        model: a transformers causal LM in eval mode.
+        tokenizer: its tokenizer.
+        name: what a person calls it.
+        revision: what exactly was loaded: a commit of the hub, or a digest of the weight files.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str, revision: str):
+        self.name, self.revision, self.tokenizer = name, revision, tokenizer
+        self._model = model.eval().requires_grad_(False)
+        self._peft: PeftModel | None = None
+        self._folders: dict[str, Path] = {}
+        self._active: str | None = None
+        self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.context_length: int = int(getattr(model.config, "max_position_embeddings", None) or 1024)
+        ends = model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        self.end_ids = frozenset(int(i) for i in (*ends, tokenizer.eos_token_id) if i is not None)
+        self.pad_id = int(
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.end_ids, default=0)
+        )
+        self._template = None if tokenizer.chat_template else PLAIN_TEMPLATE
+        self._has_system_role = self._system_role_works()
+        self._turn_end = self._end_of_a_turn()
+
+    @classmethod
+    def load(cls, name: str = "starter", device: str = "auto") -> "LanguageModel":
+        """Loads the starter, a local folder or a hub id; safetensors only, never code from the model's repository.
+
+        Args:
+            name: "starter", a folder, or a hub id such as "HuggingFaceTB/SmolLM2-135M-Instruct".
+            device: "auto" takes CUDA where there is one.
+
+        Raises:
+            ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
+        """
+        source = str(WEIGHTS_FOLDER) if name == "starter" else name
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if not Path(source).is_dir() and _looks_like_a_path(source):
+            raise ModelError(
+                f"the model folder {name!r} does not exist; give a folder with config.json, a hub id, or 'starter'"
+            )
+        try:
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+                raise ModelError(
+                    f"the model {name!r} is of type {config.model_type!r}, which has no causal language model; choose one that generates text"
+                )
+            architectures = config.architectures or []
+            if architectures and not any(
+                "CausalLM" in a or "LMHead" in a or "ConditionalGeneration" in a for a in architectures
+            ):
+                raise ModelError(
+                    f"the model {name!r} was saved as {', '.join(architectures)}, without the head that predicts words; choose a causal language model"
+                )
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=_dtype_for(device), use_safetensors=True, trust_remote_code=False
+            ).to(device)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            where = "the folder" if Path(source).is_dir() else "the hub id"
+            raise ModelError(
+                f"the model {name!r} could not be loaded: {_first_line(error)} Check {where}, its safetensors files, and the connection; PLUMBLINE_MODEL=starter needs none."
+            ) from error
+        return cls(model, tokenizer, name, _revision_of(source, config))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._model.device
+
+    # --- text and tokens
+
+    def chat_text(self, messages: list[Message]) -> str:
+        """The text of a chat as this model reads it, up to where the answer begins.
+
+        A tokenizer without a chat template gets `PLAIN_TEMPLATE`; where there is no system role, the system text is put before
+        the first user message. Control tokens that a person typed are broken up, so that nobody can open a turn of their own.
+        """
+        return self._render([{**m, "content": self._defused(m["content"])} for m in messages])
+
+    def chat_ids(self, messages: list[Message]) -> list[int]:
+        """Token ids of `chat_text`, with the tokenizer's own beginning where the template does not write it.
+
+        Raises:
+            InputError: the chat leaves no room for an answer.
+        """
+        return self.text_ids(self.chat_text(messages))
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of a rendered chat; see `chat_ids`."""
+        ids = self.tokenizer(text, add_special_tokens=self._template is not None)["input_ids"]
+        while self._template is not None and ids and ids[-1] in self.end_ids:
+            ids.pop()
+        if len(ids) >= self.context_length:
+            raise InputError(
+                f"the prompt with its system text is {len(ids)} tokens long; this model reads {self.context_length - 1} at most: shorten the prompt or the persona"
+            )
+        return ids
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Token ids of an answer and of the token that ends it, as they follow a chat's ids."""
+        answer = self._defused(answer)
+        ids = self.tokenizer(answer if self._template is None else f" {answer}", add_special_tokens=False)["input_ids"]
+        return ids if self._turn_end is None else [*ids, self._turn_end]
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of token ids, special tokens left out."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _render(self, messages: list[Message]) -> str:
+        if messages[0]["role"] == "system" and not self._has_system_role:
+            system, first, *rest = messages
+            messages = [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        return self.tokenizer.apply_chat_template(
+            messages, chat_template=self._template, tokenize=False, add_generation_prompt=True
+        )
+
+    def _system_role_works(self) -> bool:
+        self._has_system_role = True
+        probe = [{"role": "system", "content": "PROBE"}, {"role": "user", "content": "x"}]
+        try:
+            return "PROBE" in self._render(probe)
+        except TemplateError:
+            return False
+
+    def _end_of_a_turn(self) -> int | None:
+        # What follows an answer in the template: some models end a turn with a token of its own, not with the end of a text.
+        turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "PROBE"}]
+        text = self.tokenizer.apply_chat_template(turns, chat_template=self._template, tokenize=False)
+        tail = self.tokenizer(text.rpartition("PROBE")[2], add_special_tokens=False)["input_ids"]
+        return next((i for i in tail if i in self.end_ids), self.tokenizer.eos_token_id)
+
+    def _defused(self, text: str) -> str:
+        specials = [t for t in self.tokenizer.all_special_tokens if len(t) > 1]
+        while found := next((t for t in specials if t in text), None):
+            text = text.replace(found, f"{found[0]} {found[1:]}")
+        return text
+
+    # --- forwards
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: object | None,
+        adapter: str | None = None,
+    ) -> tuple[Tensor, object]:
+        """Next-token logits (rows, vocabulary) and the cache, grown by these tokens. See `decoding.batch.Forward`.
+
+        Args:
+            input_ids, position_ids: shape (rows, new tokens).
+            attention_mask: shape (rows, cached + new tokens).
+            cache: None to begin.
+            adapter: the loaded adapter to answer with; None is the original model.
+        """
+        self._activate(adapter)
+        cache = DynamicCache(config=self._model.config) if cache is None else cache
+        extra = {"logits_to_keep": 1} if self._keeps_last else {}
+        out = self._model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            **extra,
+        )
+        return out.logits[:, -1], out.past_key_values
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor, adapter: str | None) -> Tensor:
+        """Logits of whole right-padded rows, shape (rows, tokens, vocabulary), differentiable in the adapter's weights."""
+        self._activate(adapter)
+        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+        return self._model(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=False
+        ).logits
+
+    # --- adapters
+
+    def new_adapter(self, name: str, rank: int, seed: int) -> list[torch.nn.Parameter]:
+        """Adds a fresh LoRA on all linear layers (which changes nothing until it is trained) and returns its parameters."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self._with_adapters().add_adapter(name, _lora(rank))
+        self._active = "?"
+        self._activate(name)
+        return [p for key, p in self._model.named_parameters() if f".{name}." in key and "lora_" in key]
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Makes a saved adapter available under `name`; does nothing if it is. Holds the last few, the oldest leaves.
+
+        Raises:
+            ModelError: the folder holds no adapter that fits this model.
+        """
+        if name in self._folders:
+            self._folders[name] = self._folders.pop(name)
+            return
+        try:
+            self._with_adapters().load_adapter(folder, adapter_name=name, use_safetensors=True)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+            self.drop_adapter(name)
+            raise ModelError(
+                f"the adapter in {folder} cannot be used with the model {self.name!r}: {_first_line(error)}"
+            ) from error
+        self._active = "?"
+        self._folders[name] = folder
+        while len(self._folders) > LOADED_ADAPTERS:
+            self.drop_adapter(next(iter(self._folders)))
+
+    def save_adapter(self, name: str, folder: Path) -> None:
+        """Writes one adapter as stock peft reads it, `adapter_config.json` and safetensors, straight into `folder`."""
+        config = self._peft.peft_config[name]
+        path, config.base_model_name_or_path = config.base_model_name_or_path, self.name
+        self._peft.save_pretrained(folder, selected_adapters=[name], safe_serialization=True)
+        config.base_model_name_or_path = path
+        nested = folder / name
+        if nested.is_dir():
+            for file in nested.iterdir():
+                file.replace(folder / file.name)
+            nested.rmdir()
+        (folder / "README.md").unlink(missing_ok=True)
+
+    def drop_adapter(self, name: str) -> None:
+        """Forgets an adapter; the original model and the others stay."""
+        self._folders.pop(name, None)
+        if self._peft is not None and name in self._peft.peft_config:
+            self._peft.delete_adapter(name)
+        self._active = "?"
+
+    def _with_adapters(self) -> PeftModel:
+        # Wrapped once, with a LoRA that stays untrained and unused: a later adapter that fails to load can then be taken
+        # out again by name, and never leaves the model half wrapped.
+        if self._peft is None:
+            self._peft = get_peft_model(self._model, _lora(1), adapter_name="unused")
+        return self._peft
+
+    def _activate(self, adapter: str | None) -> None:
+        if self._peft is None or adapter == self._active:
+            return
+        if adapter is None:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.set_adapter(adapter)
+        self._active = adapter
+
+
+def _lora(rank: int) -> LoraConfig:
+    return LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def _dtype_for(device: str) -> torch.dtype:
+    # fp32 on the CPU: results then do not depend on what else is in the batch. bf16 on a GPU that has it.
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float32
+
+
+def _revision_of(source: str, config: Any) -> str:
+    commit = getattr(config, "_commit_hash", None)
+    if commit:
+        return str(commit)
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        for file in sorted(Path(source).glob("*.safetensors")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""Adapter versions as folders: written whole or not at all, found by a checked name. Knows files, no tensors and no database."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from app.errors import InputError, NotFoundError, StorageError
+
+VERSION_NAME = re.compile(r"v[1-9][0-9]{0,8}")
+
+
+class AdapterFolder:
+    """The folder that holds one subfolder a version. Half-written versions of a killed process are swept when it is opened.
+
+    Args:
+        root: usually `data/adapters`.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        for partial in root.glob(".v*.partial-*"):
+            if not _is_running(int(partial.name.rpartition("-")[2])):
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def path(self, version: str) -> Path:
+        """The folder of a version.
+
+        Raises:
+            InputError: no version's name; nothing but names such as v3 ever becomes part of a path.
+            NotFoundError: there is no such version.
+        """
+        folder = self._folder(version)
+        if not folder.is_dir():
+            raise NotFoundError(
+                f"the adapter version {version!r} does not exist in {self.root}; give one that is listed, or 'none'"
+            )
+        return folder
+
+    def write(self, version: str, save: Callable[[Path], None]) -> Path:
+        """Lets `save` fill a folder beside the final place and moves it there in one step.
+
+        Raises:
+            InputError: no version's name.
+            StorageError: the disk is full or read-only, or the version exists; nothing is left behind.
+        """
+        final = self._folder(version)
+        partial = self.root / f".{version}.partial-{os.getpid()}"
+        try:
+            partial.mkdir(parents=True)
+            save(partial)
+            for file in partial.iterdir():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+            partial.rename(final)
+        except (OSError, SafetensorError) as error:  # a full disk is a SafetensorError where the weights are written
+            raise StorageError(
+                f"the new version could not be written to {str(final)!r} ({error}); the version in use stays. Check room and rights of the disk"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return final
+
+    def _folder(self, version: str) -> Path:
+        if not VERSION_NAME.fullmatch(version):
+            raise InputError(
+                f"the adapter is {version[:40]!r}; it must be a version such as v3, or 'none' for the original model"
+            )
+        return self.root / version
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()

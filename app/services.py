@@ -1,0 +1,55 @@
+"""Puts the parts together: settings -> store, model, worker, use cases. The page, the API and the command line share this."""
+
+from dataclasses import dataclass
+
+from app.catalogue import Catalogue
+from app.compare import Compare
+from app.label import Label
+from app.learn import Learn
+from app.model import LanguageModel
+from app.refresh.adapters import AdapterFolder
+from app.settings import Settings
+from app.worker import Worker
+from personas import load_library
+from storage.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a front end needs."""
+
+    settings: Settings
+    store: Store
+    catalogue: Catalogue
+    model: LanguageModel
+    worker: Worker
+    compare: Compare
+    label: Label
+    learn: Learn
+
+
+def build(settings: Settings, model_name: str | None = None) -> Services:
+    """Opens the data folder, loads the model and wires the use cases.
+
+    Args:
+        settings: from the environment.
+        model_name: in place of the settings' model.
+
+    Raises:
+        StorageError, ModelError, PersonaError: as the parts say.
+    """
+    store = Store(settings.data)
+    catalogue = Catalogue(load_library(), store)
+    adapters = AdapterFolder(settings.data / "adapters")
+    worker = Worker()
+    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
+    return Services(
+        settings=settings,
+        store=store,
+        catalogue=catalogue,
+        model=model,
+        worker=worker,
+        compare=Compare(model, worker, store, catalogue, adapters),
+        label=Label(store),
+        learn=Learn(model, worker, store, adapters, settings.admin_token),
+    )

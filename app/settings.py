@@ -1,0 +1,23 @@
+"""What the environment decides: data folder, model, owner's token. Every setting is read once, at start."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from `PLUMBLINE_*` environment variables.
+
+    data: folder of the database and the adapter versions.
+    model: "starter", a folder, or a Hugging Face hub id.
+    device: "auto", "cpu", "cuda" or another name that torch knows.
+    admin_token: where set, publishing, rollback and export ask for it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PLUMBLINE_")
+
+    data: Path = Path("data")
+    model: str = "starter"
+    device: str = "auto"
+    admin_token: SecretStr | None = None

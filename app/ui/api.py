@@ -1,0 +1,208 @@
+"""The named endpoints with plain typed parameters, for `gradio_client` and plain HTTP. Thin: checks and work are the use cases'."""
+
+import random
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.compare import Principle, Request
+from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.errors import PlumblineError, checked
+from app.label import rater_of
+from app.refresh.trainer import RefreshSettings
+from app.services import Services
+from storage.export import preference_rows, write_jsonl
+
+
+def add_endpoints(services: Services) -> None:
+    """Adds `/compare`, `/vote`, `/personas`, `/refresh` and `/export` to the page that is being built."""
+
+    def compare(
+        prompt: str,
+        persona: str = "",
+        principle: str = "",
+        framing: str = "principle",
+        ratio: float = 2.0,
+        top_p: float = 0.8,
+        temperature: float = 0.5,
+        seed: int = -1,
+        max_new_tokens: int = 160,
+        kl_budget: float = 0.0,
+        adapter: str = "published",
+        arms: str = ",".join(ARM_NAMES),
+        blind: bool = False,
+        rater: str = "",
+    ) -> dict[str, Any]:
+        """Answers one prompt by several arms of one model.
+
+        Args:
+            prompt: what to answer.
+            persona: id of a persona; or leave it empty and give a principle.
+            principle: what a good answer is, in your own words.
+            framing: answer_as, the_reader_is or principle: how the principle enters the prompt.
+            ratio: step size of linear alignment; 0 is the prompted arm.
+            top_p: nucleus.
+            temperature: 0 is greedy.
+            seed: the same for every arm; -1 draws one.
+            max_new_tokens: the longest answer, in tokens.
+            kl_budget: at most so many nats a token; 0 means no limit.
+            adapter: "published", "none" or a version such as v3.
+            arms: names separated by commas.
+            blind: only the two arms to vote on, as first and second; which is which is told by /vote.
+            rater: a secret of your own that later votes come with.
+
+        Returns:
+            round_id, model, adapter, settings, and `answers`: by arm, or by side where blind.
+        """
+        with _said_to_the_client():
+            values = {
+                "ratio": ratio,
+                "top_p": top_p,
+                "temperature": temperature,
+                "max_new_tokens": max_new_tokens,
+                "kl_budget": kl_budget or None,
+            }
+            settings = checked(
+                DecodeSettings, **values, seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed
+            )
+            request = checked(
+                Request,
+                messages=(("user", prompt),),
+                persona=persona,
+                principles=(Principle(text=principle, framing=framing),) if principle or not persona else (),
+                arms=tuple(arms.split(",")),
+                settings=settings,
+                adapter=None if adapter == "published" else adapter,
+                blind=blind,
+            )
+            comparison = services.compare.start(request, rater_of(rater))
+            *_, last = services.compare.run(comparison)
+        names = (
+            {"first": comparison.first_arm, "second": comparison.second_arm}
+            if blind
+            else {arm: arm for arm in comparison.arms}
+        )
+        # Seconds and token counts would tell the arms of a blind round apart.
+        kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
+        return {
+            "round_id": comparison.round_id,
+            "model": services.model.name,
+            "adapter": comparison.adapter or None,
+            "settings": settings.model_dump(),
+            "answers": {name: {key: getattr(last.answers[arm], key) for key in kept} for name, arm in names.items()},
+        }
+
+    def vote(round_id: str, choice: str, rater: str, reason: str = "") -> dict[str, Any]:
+        """Records a choice; the first one of a rater on a round stands, a repeat returns it.
+
+        Args:
+            round_id: from /compare.
+            choice: first, second, tie or both_bad. In an open round first is the plain answer, second the aligned one.
+            rater: a secret of your own; whoever holds it is that rater.
+            reason: in your own words, optional.
+
+        Returns:
+            choice: the one that stands; first_arm and second_arm: what stood where.
+        """
+        with _said_to_the_client():
+            stands, round_ = services.label.vote(round_id, choice, rater_of(rater), reason)
+        return {
+            "choice": stands.choice,
+            "created": stands.created,
+            "first_arm": round_.first_arm,
+            "second_arm": round_.second_arm,
+        }
+
+    def personas() -> list[dict[str, Any]]:
+        """Every persona that can be chosen, the library's and the saved ones."""
+        return [
+            {"id": id_, "name": p.name, "principle": p.principle, "framing": p.framing, "ratio": p.ratio}
+            for id_, p in services.catalogue.all().items()
+        ]
+
+    def refresh(
+        persona: str = "", beta: float = 0.1, epochs: int = 6, seed: int = 0, token: str = ""
+    ) -> dict[str, Any]:
+        """Learns an adapter from the stored choices of one persona, or of all where `persona` is empty.
+
+        Args:
+            persona: whose choices, and whom the version belongs to.
+            beta: how dear it is to leave the base model.
+            epochs: how often every pair is seen.
+            seed: of adapter, order and split.
+            token: the owner's, where one is set; without it the version stays unpublished.
+
+        Returns:
+            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
+        """
+        with _said_to_the_client():
+            settings = checked(RefreshSettings, beta=beta, epochs=epochs, seed=seed)
+            if persona:
+                services.catalogue.get(persona)
+            publish = may_publish(services, token)
+            *_, outcome = services.learn.refresh(
+                services.learn.pairs(persona or None), persona, settings, publish=publish
+            )
+        return asdict(outcome)
+
+    def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:
+        """From now on a persona, or all where it is empty, is answered by a version; "none" is the original model.
+
+        Args:
+            version: such as v3, or none.
+            persona: id, or empty for all.
+            token: the owner's, where one is set.
+        """
+        with _said_to_the_client():
+            services.learn.use(persona, version, token)
+        return {"persona": persona, "version": version}
+
+    def export(token: str = "") -> str:
+        """The decisive choices as JSON lines in TRL's preference format.
+
+        Args:
+            token: the owner's, where one is set.
+
+        Returns:
+            A file to download.
+        """
+        with _said_to_the_client():
+            services.learn.authorise(token)
+            path = Path(tempfile.mkdtemp(prefix="plumbline-export-")) / "preferences.jsonl"
+            write_jsonl(preference_rows(services.store.votes()), path)
+        return str(path)
+
+    for function in (compare, vote, personas, publish):
+        gr.api(function, api_name=function.__name__, concurrency_limit=16)
+    gr.api(refresh, api_name="refresh", concurrency_limit=4)
+    _add_export(export)
+
+
+def may_publish(services: Services, token: str) -> bool:
+    """A visitor may learn, and only the owner publishes; a wrong token is an error rather than a quiet refusal."""
+    if services.settings.admin_token is None:
+        return True
+    if not token:
+        return False
+    services.learn.authorise(token)
+    return True
+
+
+def _add_export(export: Any) -> None:
+    # A file result needs a component; it is on no page.
+    token, file = gr.Textbox(visible=False, label="token"), gr.File(visible=False, label="preferences.jsonl")
+    gr.on([], export, token, file, api_name="export")
+
+
+class _said_to_the_client:  # noqa: N801 - reads as a phrase where it is used
+    """Turns the product's errors into ones that Gradio passes on with their message."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, PlumblineError):
+            raise gr.Error(str(error), print_exception=False) from error

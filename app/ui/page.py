@@ -1,0 +1,48 @@
+"""The page: header, tabs, theme and how it is served. Knows the tabs, not what they do."""
+
+import gradio as gr
+
+from app.label import new_secret
+from app.services import Services
+from app.ui import render
+from app.ui.api import add_endpoints
+from app.ui.compare_tab import build_compare_tab, refreshed_choices
+from app.ui.learn_tab import build_learn_tab, refreshed_lists
+from app.ui.theme import STYLE_SHEET, plumbline_theme
+
+
+def build_page(services: Services) -> gr.Blocks:
+    """Builds the page over the use cases."""
+    with gr.Blocks(title="Plumbline", analytics_enabled=False) as demo:
+        # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
+        rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
+        gr.HTML(render.HEADER)
+        with gr.Tab("Compare"):
+            compare = build_compare_tab(services, rater)
+        with gr.Tab("Learn") as learn_tab:
+            learn = build_learn_tab(services)
+        add_endpoints(services)
+
+        quiet = {"api_visibility": "private", "show_progress": "hidden"}
+        menus = [compare["persona"], compare["version"]]
+        lists = [learn[key] for key in ("scope", "count", "table", "chosen")]
+        demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
+        demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
+        learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
+        learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
+    return demo.queue(max_size=64, default_concurrency_limit=16)
+
+
+def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool = False) -> tuple[object, str, str]:
+    """Serves the page; `GRADIO_SERVER_PORT` and `GRADIO_SERVER_NAME` are honoured where no port is given."""
+    return demo.launch(
+        server_port=port,
+        prevent_thread_lock=prevent_thread_lock,
+        theme=plumbline_theme(),
+        css_paths=[STYLE_SHEET],
+        footer_links=["api", "settings"],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        max_file_size="1mb",
+    )

@@ -1,0 +1,138 @@
+"""Values to HTML, as pure functions; every text of a model or a person is escaped here. Knows no Gradio and no use case's inside."""
+
+from dataclasses import dataclass
+from html import escape
+
+from app.insights import Share
+from app.learn import Outcome, Sample
+from app.refresh.trainer import Step
+from storage.records import Answer, Version
+
+ARM_TITLES = {"baseline": "Plain", "principle_prompted": "Asked", "linear_aligned": "Aligned"}
+ARM_EXPLANATIONS = {
+    "baseline": "The model answers without your principle.",
+    "principle_prompted": "The same model is told the principle in its prompt.",
+    "linear_aligned": "At every word, the difference that the principle makes is taken further. No training.",
+}
+HEADER = """
+<header class="pl-head">
+<svg viewBox="0 0 34 64" aria-hidden="true"><line x1="17" y1="0" x2="17" y2="40" stroke="currentColor" stroke-width="1.6"/>
+<path d="M10 38h14l-2 12-5 13-5-13z" fill="var(--pl-brass)"/><rect x="12" y="34" width="10" height="5" rx="1.5" fill="currentColor"/></svg>
+<div><h1>Plumbline</h1><p>Say what a good answer is, and see one language model answer three ways: plainly, asked to follow you, and
+<em>pulled</em> towards you word by word. Pick the better answer a few times, and the model learns your taste.</p></div>
+</header>
+"""
+FINISHED = {
+    "end": "",
+    "length": "stopped at the length limit",
+    "cancelled": "stopped by you",
+    "deadline": "stopped: it took too long",
+}
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One answer as it is shown. `arm` is empty while a blind round hides it, and then nothing of it is in the markup."""
+
+    title: str
+    what: str
+    answer: Answer | None
+    arm: str = ""
+    picked: bool = False
+
+
+def panes(items: list[Pane]) -> str:
+    """The answers side by side; on a narrow screen below each other."""
+    return f'<div class="pl-panes">{"".join(_pane(item) for item in items)}</div>'
+
+
+def _pane(pane: Pane) -> str:
+    classes = " ".join(["pl-pane", *([f"pl-{pane.arm}"] if pane.arm else []), *(["pl-picked"] if pane.picked else [])])
+    term = f"<code>{escape(pane.arm)}</code>" if pane.arm else ""
+    if pane.answer is None:
+        text, foot = '<div class="pl-text pl-empty">The answer will appear here.</div>', ""
+    else:
+        going_on = not pane.answer.finish_reason
+        caret = '<span class="pl-caret" aria-hidden="true"></span>' if going_on else ""
+        text = f'<div class="pl-text">{escape(pane.answer.text)}{caret}</div>'
+        foot = "" if going_on else _foot(pane)
+    return (
+        f'<section class="{classes}" aria-label="{escape(pane.title)}"><h3>{escape(pane.title)}{term}</h3>'
+        f'<p class="pl-what">{escape(pane.what)}</p>{text}<div class="pl-foot">{foot}</div></section>'
+    )
+
+
+def _foot(pane: Pane) -> str:
+    words = len(pane.answer.text.split())
+    # Time could tell the arms of a blind round apart; the number of words is there to be seen anyway.
+    parts = [
+        f"{words} word{'' if words == 1 else 's'}",
+        f"{pane.answer.seconds:.1f} s" if pane.arm else "",
+        FINISHED[pane.answer.finish_reason],
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def status(text: str, error: bool = False) -> str:
+    """The one line that says what is going on; read out by screen readers, which the panes are not."""
+    return f'<div class="pl-status{" pl-error" if error else ""}" role="status">{escape(text)}</div>'
+
+
+def preview(principle: str) -> str:
+    """The sentence as it will be added to the prompt."""
+    return f'<div class="pl-preview">Added to the prompt: <b>{escape(principle)}</b></div>'
+
+
+def training(step: Step) -> str:
+    """A progress bar with what the last step did."""
+    percent = round(100 * step.step / step.steps)
+    return (
+        f'<div class="pl-card" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" aria-label="Learning">'
+        f"<h3>Learning: step {step.step} of {step.steps}</h3>"
+        f'<div class="pl-bar"><i style="width:{percent}%"></i></div><div class="pl-quiet">loss {step.loss:.3f} · '
+        f"{step.accuracy:.0%} of this step's choices come out right</div></div>"
+    )
+
+
+def outcome(result: Outcome) -> str:
+    """Before and after on choices that were kept aside, and how plain answers changed."""
+    verdict = "pl-good" if result.published else "pl-bad"
+    return (
+        f'<div class="pl-card"><h3>Version {escape(result.version)}: {result.pairs_train} choices learnt in {result.seconds:.0f} s</h3>'
+        f'<p class="{verdict}">{escape(result.reason[:1].upper() + result.reason[1:])}.</p>'
+        f'<div class="pl-scroll"><table class="pl-table"><tr><th>Choices kept aside, that come out right</th><th>Share</th><th>95 % interval</th><th>n</th></tr>'
+        f"{_accuracy_row('before', result.before)}{_accuracy_row('after', result.after)}</table></div>"
+        f'<p class="pl-quiet">A handful of choices moves style, length and wording, not knowledge. An untrained model scores 50 %.</p></div>'
+        f"{samples(result.samples)}"
+    )
+
+
+def _accuracy_row(name: str, value: Share) -> str:
+    low, high = value.interval
+    return f"<tr><td>{name}</td><td>{value.value:.0%}</td><td>{low:.0%} to {high:.0%}</td><td>{value.n}</td></tr>"
+
+
+def samples(items: list[Sample]) -> str:
+    """The plain model's answers before and after, no principle in the prompt."""
+    rows = "".join(
+        f"<tr><td>{escape(s.prompt)}</td><td>{escape(s.before)}</td><td>{escape(s.after)}</td></tr>" for s in items
+    )
+    return (
+        '<div class="pl-card"><h3>Plain answers, before and after</h3><div class="pl-scroll"><table class="pl-table">'
+        f"<tr><th>Prompt</th><th>Before</th><th>After</th></tr>{rows}</table></div></div>"
+    )
+
+
+def versions(items: list[Version], in_use: str, scope_names: dict[str, str]) -> str:
+    """All versions as a table, newest first."""
+    if not items:
+        return '<div class="pl-card pl-quiet">No version yet: the original model answers.</div>'
+    rows = "".join(
+        f"<tr><td>{escape(v.id)}{' (in use)' if v.id == in_use else ''}</td><td>{escape(scope_names.get(v.scope, v.scope))}</td>"
+        f"<td>{v.pairs_train}</td><td>{v.metrics['after']['value']:.0%} of {v.metrics['after']['n']}</td><td>{escape(v.created[:16].replace('T', ' '))}</td></tr>"
+        for v in items
+    )
+    return (
+        '<div class="pl-card"><h3>Versions</h3><div class="pl-scroll"><table class="pl-table"><tr><th>Version</th><th>Learnt from</th>'
+        f"<th>Choices</th><th>Kept-aside choices right</th><th>Made (UTC)</th></tr>{rows}</table></div></div>"
+    )

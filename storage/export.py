@@ -1,0 +1,80 @@
+"""Votes as preference pairs, in TRL's conversational format with provenance, and files that are whole or not there.
+
+It knows records; it does not know models or the page.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from app.errors import StorageError
+from storage.records import Round, Vote
+
+
+def decisive(votes: Iterable[tuple[Vote, Round]]) -> Iterator[tuple[Vote, Round, str, str]]:
+    """Votes that prefer one of two different answers, as (vote, round, chosen arm, rejected arm)."""
+    for vote, round_ in votes:
+        if vote.choice not in ("first", "second"):
+            continue
+        arms = (round_.first_arm, round_.second_arm)
+        chosen, rejected = arms if vote.choice == "first" else reversed(arms)
+        if round_.answers[chosen].text.strip() and round_.answers[chosen].text != round_.answers[rejected].text:
+            yield vote, round_, chosen, rejected
+
+
+def preference_rows(votes: Iterable[tuple[Vote, Round]]) -> Iterator[dict[str, Any]]:
+    """Rows in TRL's conversational preference format. The prompt is without the principle, which stands beside it."""
+    for vote, round_, chosen, rejected in decisive(votes):
+        yield {
+            "prompt": round_.messages,
+            "chosen": [{"role": "assistant", "content": round_.answers[chosen].text}],
+            "rejected": [{"role": "assistant", "content": round_.answers[rejected].text}],
+            "persona": round_.persona,
+            "principles": round_.principles,
+            "chosen_arm": chosen,
+            "rejected_arm": rejected,
+            "chosen_side": vote.choice,
+            "blind": round_.blind,
+            "reason": vote.reason,
+            "settings": round_.settings,
+            "model": round_.model,
+            "model_revision": round_.model_revision,
+            "adapter": round_.adapter or None,
+            "rater": vote.rater,
+            "round": round_.id,
+            "created": vote.created,
+            "consent_version": vote.consent_version,
+            "app_version": round_.app_version,
+        }
+
+
+def write_jsonl(rows: Iterable[dict[str, Any]], path: Path) -> int:
+    """Writes JSON lines beside `path` and moves them into place; returns the number of rows.
+
+    Raises:
+        StorageError: the file cannot be written; what stood there before still does.
+    """
+    partial = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            partial = Path(file.name)
+            count = 0
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"the export could not be written to {str(path)!r} ({error.strerror}); choose a folder that exists and can be written"
+        ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,87 @@
+"""The schema, as append-only steps; sqlite-utils records which were applied. Nothing here knows what the rows are for."""
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("plumbline")
+
+
+@migrations()
+def m001_rounds_and_votes(db: Database) -> None:
+    """Rounds, their answers, and votes on them."""
+    db["rounds"].create(
+        {
+            "id": str,  # random, cannot be guessed
+            "created": str,
+            "rater": str,  # who asked, a digest of their secret
+            "persona": str,  # a library or saved persona; empty for a principle written on the spot
+            "principles": str,  # JSON list of {text, weight}, as they entered the prompt
+            "messages": str,  # JSON list of {role, content}: a conversation from the start, though the page sends one turn
+            "settings": str,  # JSON of the decode settings, the seed among them
+            "model": str,
+            "model_revision": str,
+            "adapter": str,  # the version the answers were sampled from; empty for the original model
+            "blind": int,
+            "first_arm": str,  # the hidden side order: what the voter saw first
+            "second_arm": str,
+            "app_version": str,
+        },
+        pk="id",
+        not_null={"created", "rater", "principles", "messages", "settings", "model", "first_arm", "second_arm"},
+    )
+    db["answers"].create(
+        {"round": str, "arm": str, "text": str, "token_ids": str, "finish_reason": str, "seconds": float},
+        pk=("round", "arm"),
+        foreign_keys=[("round", "rounds", "id")],
+    )
+    db["votes"].create(
+        {
+            "id": int,
+            "created": str,
+            "round": str,
+            "rater": str,
+            "choice": str,  # first, second, tie, both_bad: sides, not arms; the round knows which arm stood where
+            "reason": str,
+            "dwell_seconds": float,
+            "consent_version": str,
+        },
+        pk="id",
+        not_null={"round", "rater", "choice"},
+        foreign_keys=[("round", "rounds", "id")],
+    )
+    # The rule behind "the first vote stands": one vote of one rater on one round, kept by the database itself.
+    db["votes"].create_index(["round", "rater"], unique=True)
+    db["rounds"].create_index(["persona"])
+
+
+@migrations()
+def m002_personas(db: Database) -> None:
+    """Personas that people saved; the library's own are files."""
+    db["personas"].create(
+        {"id": str, "created": str, "rater": str, "name": str, "principle": str, "framing": str, "ratio": float},
+        pk="id",
+        not_null={"name", "principle", "framing"},
+    )
+
+
+@migrations()
+def m003_versions(db: Database) -> None:
+    """Adapter versions and what was published when; the last publication of a scope is the one in use."""
+    db["versions"].create(
+        {
+            "id": str,  # v1, v2, ...: also the adapter's folder
+            "created": str,
+            "scope": str,  # a persona id, or empty for all
+            "model": str,
+            "model_revision": str,
+            "settings": str,  # JSON of the refresh settings
+            "pairs_train": int,
+            "pairs_heldout": int,
+            "metrics": str,  # JSON: before, after, losses, samples
+            "seconds": float,
+            "published": int,  # whether it passed the gate when it was made
+            "reason": str,
+        },
+        pk="id",
+    )
+    db["publications"].create({"id": int, "created": str, "scope": str, "version": str}, pk="id")
+    db["publications"].create_index(["scope"])

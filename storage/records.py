@@ -1,0 +1,83 @@
+"""What the store takes and gives: plain, typed rows. Knows neither SQL nor models."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Choice = Literal["first", "second", "tie", "both_bad"]
+CHOICES: tuple[Choice, ...] = ("first", "second", "tie", "both_bad")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One arm's answer in a round. `seconds` counts from the start of the comparison to this arm's last token."""
+
+    arm: str
+    text: str
+    token_ids: list[int]
+    finish_reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One comparison. `principles` holds {text, weight}, `messages` {role, content}; `adapter` "" is the original model."""
+
+    id: str
+    rater: str
+    persona: str
+    principles: list[dict[str, Any]]
+    messages: list[dict[str, str]]
+    settings: dict[str, Any]
+    model: str
+    model_revision: str
+    adapter: str
+    blind: bool
+    first_arm: str
+    second_arm: str
+    app_version: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One rater's choice on one round, by side."""
+
+    round: str
+    rater: str
+    choice: Choice
+    reason: str = ""
+    dwell_seconds: float | None = None
+    consent_version: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class SavedPersona:
+    """A persona that a person saved."""
+
+    id: str
+    rater: str
+    name: str
+    principle: str
+    framing: str
+    ratio: float
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One refresh and the adapter it made. `scope` is a persona id, or "" for all. `metrics` is what was measured."""
+
+    id: str
+    scope: str
+    model: str
+    model_revision: str
+    settings: dict[str, Any]
+    pairs_train: int
+    pairs_heldout: int
+    metrics: dict[str, Any]
+    seconds: float
+    published: bool
+    reason: str
+    created: str = ""

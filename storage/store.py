@@ -1,0 +1,245 @@
+"""The store: every read and write of rounds, votes, personas and versions. One connection an operation, one transaction a write.
+
+It knows SQLite through sqlite-utils and the records; it does not know what a model, an adapter's weights or a page is.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from app.errors import InputError, NotFoundError, StorageError
+from storage.migrations import migrations
+from storage.records import CHOICES, Answer, Round, SavedPersona, Version, Vote
+
+BUSY_SECONDS = 10.0
+LONGEST_REASON = 2000
+OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
+VOTED = f"select round from votes where round in ({OF_PERSONA})"
+
+
+class Store:
+    """The database under a data folder, migrated to the newest schema when it is opened.
+
+    Connections are opened per operation: handlers run on many threads, and a sqlite3 connection belongs to one.
+
+    Args:
+        folder: the data folder; made where it does not exist.
+
+    Raises:
+        StorageError: the folder or the database cannot be read or written; the message says what to do.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / "plumbline.db"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the data folder {str(folder)!r} cannot be made ({error.strerror}); set PLUMBLINE_DATA to a folder that can be written"
+            ) from error
+        with self._write() as db:
+            migrations.apply(db)
+        with self._open() as db:
+            try:
+                db.enable_wal()
+            except (
+                sqlite3.OperationalError
+            ) as error:  # SQLite does not wait here: while others are at the file, a later opening changes the mode
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+
+    # --- rounds and votes
+
+    def add_round(self, round_: Round) -> None:
+        """Stores a round with all its answers, or nothing."""
+        row = {**asdict(round_), "created": _now()}
+        answers = row.pop("answers")
+        with self._write() as db:
+            db["rounds"].insert(row | {key: json.dumps(row[key]) for key in ("principles", "messages", "settings")})
+            db["answers"].insert_all(
+                {**a, "round": round_.id, "token_ids": json.dumps(a["token_ids"])} for a in answers.values()
+            )
+
+    def round(self, round_id: str) -> Round:
+        """The round with its answers.
+
+        Raises:
+            NotFoundError: no such round.
+        """
+        with self._open() as db:
+            rows = list(db["rounds"].rows_where("id = ?", [round_id]))
+            if not rows:
+                raise NotFoundError(
+                    f"the round {round_id[:40]!r} does not exist; it may have been deleted: start a new comparison"
+                )
+            answers = list(db["answers"].rows_where("round = ?", [round_id], order_by="rowid"))
+        return _round(rows[0], answers)
+
+    def vote(self, vote: Vote) -> Vote:
+        """Records a vote in one transaction. The first vote of a rater on a round stands; a repeat returns it.
+
+        Raises:
+            InputError: the choice is none of the four, or the reason is too long or no text that can be stored.
+            NotFoundError: no such round.
+        """
+        if vote.choice not in CHOICES:
+            raise InputError(f"the choice is {str(vote.choice)[:40]!r}; it must be one of {', '.join(CHOICES)}")
+        if len(vote.reason) > LONGEST_REASON:
+            raise InputError(f"the reason is {len(vote.reason)} characters long; it may have {LONGEST_REASON} at most")
+        self.round(vote.round)
+        with self._write() as db:
+            db["votes"].insert({**asdict(vote), "created": _now()}, ignore=True)
+            row = next(db["votes"].rows_where("round = ? and rater = ?", [vote.round, vote.rater]))
+        return _record(Vote, row)
+
+    def undo_vote(self, round_id: str, rater: str) -> bool:
+        """Takes a vote back; returns whether there was one."""
+        with self._write() as db:
+            return db.execute("delete from votes where round = ? and rater = ?", [round_id, rater]).rowcount > 0
+
+    def votes(self, persona: str | None = None) -> list[tuple[Vote, Round]]:
+        """All votes, oldest first, each with its round; of one persona where given."""
+        values = {"persona": persona}
+        with self._open() as db, db.atomic():  # one snapshot: people vote and undo meanwhile
+            votes = list(db.query(f"select * from votes where round in ({OF_PERSONA}) order by id", values))
+            rounds = {row["id"]: row for row in db.query(f"select * from rounds where id in ({VOTED})", values)}
+            answers: dict[str, list[dict]] = {key: [] for key in rounds}
+            for row in db.query(f"select * from answers where round in ({VOTED}) order by rowid", values):
+                answers[row["round"]].append(row)
+        records = {key: _round(row, answers[key]) for key, row in rounds.items()}
+        return [(_record(Vote, row), records[row["round"]]) for row in votes]
+
+    def counts(self) -> dict[str, int]:
+        """How many rounds, votes, personas and versions are stored."""
+        with self._open() as db:
+            return {name: db[name].count for name in ("rounds", "votes", "personas", "versions")}
+
+    # --- personas
+
+    def save_persona(self, persona: SavedPersona) -> None:
+        """Stores a persona; one of the same id is replaced by its own rater only.
+
+        Raises:
+            InputError: another person's persona has this id.
+        """
+        with self._write() as db:
+            db["personas"].insert({**asdict(persona), "created": _now()}, ignore=True)
+            owner = next(db["personas"].rows_where("id = ?", [persona.id]))["rater"]
+            if owner != persona.rater:
+                raise InputError(
+                    f"the name {persona.name!r} is taken by somebody else's persona; please choose another"
+                )
+            db["personas"].upsert({**asdict(persona), "created": _now()}, pk="id")
+
+    def personas(self) -> list[SavedPersona]:
+        """All saved personas, oldest first."""
+        with self._open() as db:
+            return [_record(SavedPersona, row) for row in db["personas"].rows_where(order_by="created, id")]
+
+    # --- versions
+
+    def next_version_id(self) -> str:
+        """The name of the next version: one more than the highest that is known."""
+        with self._open() as db:
+            numbers = [int(row["id"][1:]) for row in db["versions"].rows_where(select="id")]
+        return f"v{max(numbers, default=0) + 1}"
+
+    def add_version(self, version: Version, publish: bool) -> None:
+        """Stores a version and, with `publish`, makes it the one in use for its scope; both or neither."""
+        row = {**asdict(version), "created": _now()}
+        with self._write() as db:
+            db["versions"].insert(row | {key: json.dumps(row[key]) for key in ("settings", "metrics")})
+            if publish:
+                db["publications"].insert({"created": _now(), "scope": version.scope, "version": version.id})
+
+    def versions(self) -> list[Version]:
+        """All versions, newest first."""
+        with self._open() as db:
+            rows = list(db["versions"].rows_where(order_by="rowid desc"))
+        return [_version(row) for row in rows]
+
+    def version(self, version_id: str) -> Version:
+        """One version.
+
+        Raises:
+            NotFoundError: no such version.
+        """
+        with self._open() as db:
+            rows = list(db["versions"].rows_where("id = ?", [version_id]))
+        if not rows:
+            raise NotFoundError(
+                f"the adapter version {version_id[:40]!r} does not exist; give one that is listed, or 'none' for the original model"
+            )
+        return _version(rows[0])
+
+    def publish(self, scope: str, version_id: str) -> None:
+        """From now on `scope` answers with this version; "" goes back to the original model."""
+        if version_id:
+            self.version(version_id)
+        with self._write() as db:
+            db["publications"].insert({"created": _now(), "scope": scope, "version": version_id})
+
+    def published(self, scope: str) -> str:
+        """The version in use for a persona: its own, else the one for all; "" is the original model."""
+        with self._open() as db:
+            for candidate in dict.fromkeys((scope, "")):
+                rows = list(db["publications"].rows_where("scope = ?", [candidate], order_by="id desc", limit=1))
+                if rows:
+                    return rows[0]["version"]
+        return ""
+
+    @contextmanager
+    def _write(self) -> Iterator[Database]:
+        """A transaction that takes the write lock before it reads: SQLite lets it wait, whereas a reader that turns writer is refused."""
+        with self._open() as db:
+            db.execute("begin immediate")
+            yield db
+            db.commit()  # after an exception closing the connection rolls back
+
+    @contextmanager
+    def _open(self) -> Iterator[Database]:
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+            db = Database(connection)
+            try:
+                connection.execute("pragma foreign_keys = on")
+                yield db
+            finally:
+                connection.close()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the text holds {error.object[error.start]!r}, half of a character; please send whole characters"
+            ) from error
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"the database {str(self.path)!r} could not be used: {error}. Nothing was changed; check that the folder can be "
+                "written, that the disk has room and that the file is a Plumbline database"
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _record(kind: type, row: dict[str, Any]) -> Any:
+    return kind(**{name: row[name] for name in kind.__dataclass_fields__})
+
+
+def _round(row: dict[str, Any], answers: list[dict[str, Any]]) -> Round:
+    decoded = {key: json.loads(row[key]) for key in ("principles", "messages", "settings")}
+    parsed = {a["arm"]: _record(Answer, {**a, "token_ids": json.loads(a["token_ids"])}) for a in answers}
+    return _record(Round, {**row, **decoded, "blind": bool(row["blind"]), "answers": parsed})
+
+
+def _version(row: dict[str, Any]) -> Version:
+    decoded = {key: json.loads(row[key]) for key in ("settings", "metrics")}
+    return _record(Version, {**row, **decoded, "published": bool(row["published"])})

@@ -1,0 +1,140 @@
+"""The personas that can be chosen: the library's and the saved ones, with ids made from names."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.catalogue import Catalogue
+from app.errors import InputError, NotFoundError
+from app.prompts import MAX_PRINCIPLE_CHARACTERS
+from personas import load_library
+from storage.records import SavedPersona
+from storage.store import Store
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return Catalogue(load_library(), Store(tmp_path))
+
+
+def save(
+    catalogue: Catalogue,
+    name: str = "Old Sailor",
+    principle: str = "an old sailor",
+    framing: str = "answer_as",
+    ratio: float = 2.0,
+    rater: str = "ann",
+) -> SavedPersona:
+    return catalogue.save(name, principle, framing, ratio, rater)
+
+
+def test_library_comes_first_and_saved_ones_after_it(catalogue: Catalogue):
+    library = load_library()
+    assert catalogue.all() == library
+    sailor, cook = save(catalogue), save(catalogue, "Cook", "a cook", rater="bob")
+    found = catalogue.all()
+    assert list(found) == [*library, "old_sailor", "cook"]
+    assert [replace(found[p.id], created="") for p in (sailor, cook)] == [sailor, cook]
+    assert catalogue.get("pirate") == library["pirate"]
+    assert (
+        replace(catalogue.get("old_sailor"), created="")
+        == sailor
+        == SavedPersona("old_sailor", "ann", "Old Sailor", "an old sailor", "answer_as", 2.0)
+    )
+
+
+def test_saved_persona_is_there_after_a_restart(catalogue: Catalogue, tmp_path: Path):
+    save(catalogue)
+    assert Catalogue(load_library(), Store(tmp_path)).get("old_sailor").principle == "an old sailor"
+
+
+def test_library_persona_that_came_later_hides_a_saved_one(catalogue: Catalogue, tmp_path: Path):
+    Store(tmp_path).save_persona(SavedPersona("pirate", "ann", "Pirate", "mine", "answer_as", 1.0))
+    assert catalogue.get("pirate") == load_library()["pirate"]
+    assert list(catalogue.all()).count("pirate") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "persona_id"),
+    [
+        ("Élan Vital", "elan_vital"),
+        ("Käpt'n Blaubär", "kapt_n_blaubar"),
+        ("  --Dr. Who?!-- ", "dr_who"),
+        ("ﬁne", "fine"),
+        ("Agent 007", "agent_007"),
+        ("Straße 🏴‍☠️", "strae"),
+        ("n" * 60, "n" * 40),
+        ("a\u202eb\x00c", "abc"),  # neither a turned direction nor a zero byte is kept
+        ("../../etc/passwd", "etc_passwd"),
+    ],
+)
+def test_id_is_made_from_the_name(catalogue: Catalogue, name: str, persona_id: str):
+    saved = save(catalogue, name)
+    assert saved.id == persona_id
+    assert catalogue.get(persona_id).name == saved.name
+    assert saved.name.isprintable() or "\u200d" in saved.name
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\x00\u202e", "n" * 61, "海盗", "007", "🏴‍☠️", "_", "n" * 50_000])
+def test_name_that_makes_no_id_is_refused(catalogue: Catalogue, name: str):
+    with pytest.raises(InputError, match="name") as caught:
+        save(catalogue, name)
+    assert len(str(caught.value)) < 300
+    assert catalogue.all() == load_library()
+
+
+@pytest.mark.parametrize("name", ["Pirate", "PIRATE!", "pirâte"])
+def test_name_of_the_library_is_refused(catalogue: Catalogue, name: str):
+    with pytest.raises(InputError, match="belongs to a persona of the library"):
+        save(catalogue, name)
+    assert catalogue.all() == load_library()
+
+
+def test_name_of_somebody_else_is_refused_and_ones_own_is_replaced(catalogue: Catalogue):
+    save(catalogue)
+    with pytest.raises(InputError, match="'old-sailor!' is taken by somebody else"):
+        save(catalogue, "old-sailor!", "stolen", rater="bob")
+    assert catalogue.get("old_sailor").principle == "an old sailor"
+    save(catalogue, principle="a young sailor", ratio=0)
+    assert catalogue.get("old_sailor").principle == "a young sailor"
+    assert catalogue.get("old_sailor").ratio == 0.0
+
+
+@pytest.mark.parametrize(
+    ("principle", "told"),
+    [("", "empty"), (" \n\t", "empty"), ("\x00\x07", "empty"), ("p" * 50_000, f"50000 characters.*{MAX_PRINCIPLE_CHARACTERS}")],
+)
+def test_principle_without_bounds_is_refused(catalogue: Catalogue, principle: str, told: str):
+    with pytest.raises(InputError, match=f"the principle is {told}"):
+        save(catalogue, principle=principle)
+    assert catalogue.all() == load_library()
+
+
+def test_longest_principle_is_kept_whole_and_control_characters_are_not(catalogue: Catalogue):
+    save(catalogue, principle="p" * MAX_PRINCIPLE_CHARACTERS)
+    assert catalogue.get("old_sailor").principle == "p" * MAX_PRINCIPLE_CHARACTERS
+    save(catalogue, principle=" an old\x00 sailor\ud800 ")
+    assert catalogue.get("old_sailor").principle == "an old sailor"
+
+
+@pytest.mark.parametrize(
+    ("framing", "ratio", "told"),
+    [
+        ("speak_as", 2.0, "'speak_as'.*answer_as"),
+        ("answer_as", -0.1, "-0.1"),
+        ("answer_as", 20.5, "20.5"),
+        ("answer_as", float("nan"), "nan"),
+    ],
+)
+def test_framing_and_strength_out_of_bounds_are_refused(catalogue: Catalogue, framing: str, ratio: float, told: str):
+    with pytest.raises(InputError, match=told):
+        save(catalogue, framing=framing, ratio=ratio)
+    assert catalogue.all() == load_library()
+
+
+@pytest.mark.parametrize("persona_id", ["sailor", "", "Pirate", "../pirate", "s" * 50_000])
+def test_unknown_persona_is_told_which_are_known(catalogue: Catalogue, persona_id: str):
+    with pytest.raises(NotFoundError, match="known are .*pirate") as caught:
+        catalogue.get(persona_id)
+    assert len(str(caught.value)) < 1000

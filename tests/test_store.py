@@ -1,0 +1,552 @@
+"""The store on real files: what comes back, which vote stands, old databases, and disks and processes that fail in mid-write."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from app.errors import InputError, NotFoundError, StorageError
+from storage.migrations import migrations
+from storage.records import CHOICES, Answer, Round, SavedPersona, Version, Vote
+from storage.store import LONGEST_REASON, Store
+
+ROOT = Path(__file__).parent.parent
+EXPECTED = {
+    "rounds": [
+        *("id", "created", "rater", "persona", "principles", "messages", "settings", "model", "model_revision"),
+        *("adapter", "blind", "first_arm", "second_arm", "app_version"),
+    ],
+    "answers": ["round", "arm", "text", "token_ids", "finish_reason", "seconds"],
+    "votes": ["id", "created", "round", "rater", "choice", "reason", "dwell_seconds", "consent_version"],
+    "personas": ["id", "created", "rater", "name", "principle", "framing", "ratio"],
+    "versions": [
+        *("id", "created", "scope", "model", "model_revision", "settings", "pairs_train", "pairs_heldout", "metrics", "seconds"),
+        *("published", "reason"),
+    ],
+    "publications": ["id", "created", "scope", "version"],
+}
+
+
+def a_round(round_id: str = "r1", persona: str = "pirate", text: str = "Arr, Käpt'n 🏴‍☠️!\n") -> Round:
+    """A round with three arms, of which the second and the first were shown, in this order."""
+    return Round(
+        id=round_id,
+        rater="asker",
+        persona=persona,
+        principles=[{"text": "Answer as a pirate.", "weight": 0.7}],
+        messages=[{"role": "user", "content": 'What is "π"?'}],
+        settings={"seed": 7, "temperature": 0.8, "ratio": [2.0]},
+        model="starter",
+        model_revision="abc",
+        adapter="v3",
+        blind=True,
+        first_arm="linear_aligned",
+        second_arm="baseline",
+        app_version="1.2.3",
+        answers={
+            "baseline": Answer("baseline", "A number.", [1, 2, 3], "stop", 0.25),
+            "linear_aligned": Answer("linear_aligned", text, [], "length", 1.5),
+            "principle_prompted": Answer("principle_prompted", "", [9], "cancelled", 0.0),
+        },
+    )
+
+
+def a_version(version_id: str, scope: str = "") -> Version:
+    return Version(version_id, scope, "starter", "abc", {"lr": 1e-4}, 12, 3, {"before": 0.5, "after": [0.75, None]}, 8.5, True, "")
+
+
+def tables(path: Path) -> dict[str, list[str]]:
+    """Table -> columns of a database file, without what belongs to SQLite and sqlite-utils."""
+    db = Database(path)
+    try:
+        return {t.name: [c.name for c in t.columns] for t in db.tables if not t.name.startswith(("sqlite_", "_sqlite_"))}
+    finally:
+        db.close()
+
+
+def integrity(path: Path) -> str:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("pragma integrity_check").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def at_once(work: Callable[[int], Any], threads: int = 8) -> list[Any]:
+    """What `work(0..)` returns when all threads begin in the same moment; the first exception is raised."""
+    barrier = threading.Barrier(threads)
+
+    def begin(number: int) -> Any:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(begin, range(threads)))
+
+
+def python(script: str, *arguments: object) -> list[str]:
+    """Command line of another Python with the store and these helpers imported; `arguments` are its `sys.argv[1:]`."""
+    header = (
+        "import itertools, os, resource, signal, sys; from pathlib import Path; from app.errors import *; from tests.test_store import *\n"
+    )
+    return [sys.executable, "-c", header + script, *map(str, arguments)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "new" / "data")
+
+
+# --- rounds
+
+
+def test_round_comes_back_as_it_was_stored(store: Store):
+    store.add_round(a_round())
+    found = store.round("r1")
+    assert found.created
+    assert replace(found, created="") == a_round()
+    assert list(found.answers) == list(a_round().answers)
+    assert found.blind is True
+
+
+def test_round_that_does_not_exist_is_named(store: Store):
+    with pytest.raises(NotFoundError, match="'nowhere'"):
+        store.round("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [(Answer("b", "half \ud83c", [], "stop", 1.0), InputError), (Answer("b", "", [object()], "stop", 1.0), TypeError)]
+)
+def test_round_with_an_answer_that_cannot_be_stored_is_not_stored_at_all(store: Store, answer: Answer, error: type):
+    with pytest.raises(error):
+        store.add_round(replace(a_round(), answers={**a_round().answers, "b": answer}))
+    with pytest.raises(NotFoundError):
+        store.round("r1")
+    store.add_round(a_round())  # no lock was left behind, and no half of it either
+    assert len(store.round("r1").answers) == 3
+
+
+def test_round_id_is_taken_once(store: Store):
+    store.add_round(a_round())
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_round(a_round(text="another"))
+    assert replace(store.round("r1"), created="") == a_round()
+
+
+# --- votes
+
+
+def test_vote_comes_back_with_its_round(store: Store):
+    store.add_round(a_round())
+    cast = Vote("r1", "ann", "first", "shorter, ünd 'better'", 3.25, "1")
+    stored = store.vote(cast)
+    assert stored.created
+    assert replace(stored, created="") == cast
+    assert store.votes() == [(stored, store.round("r1"))]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_first_vote_stands_and_a_repeat_returns_it(store: Store, choice: str):
+    store.add_round(a_round())
+    first = store.vote(Vote("r1", "ann", choice, "why"))
+    for again in CHOICES:
+        assert store.vote(Vote("r1", "ann", again, "changed my mind", 9.0, "2")) == first
+    assert [vote for vote, _ in store.votes()] == [first]
+
+
+def test_raters_vote_for_themselves(store: Store):
+    store.add_round(a_round())
+    votes = [store.vote(Vote("r1", rater, choice)) for rater, choice in (("ann", "first"), ("bob", "tie"), ("", "second"))]
+    assert [vote for vote, _ in store.votes()] == votes
+
+
+@pytest.mark.parametrize(
+    ("vote", "error", "told"),
+    [
+        (Vote("nowhere", "ann", "first"), NotFoundError, "'nowhere'"),
+        (Vote("\ud800", "ann", "first"), InputError, r"\\ud800"),
+        (Vote("r1", "ann", "third"), InputError, "'third'.*first, second, tie, both_bad"),
+        (Vote("r1", "ann", "linear_aligned"), InputError, "first, second, tie, both_bad"),
+        (Vote("r1", "ann", ""), InputError, "first, second, tie, both_bad"),
+        (Vote("r1", "ann", None), InputError, "None"),
+        (Vote("r1", "ann", "first", "x" * (LONGEST_REASON + 1)), InputError, f"{LONGEST_REASON + 1}.*{LONGEST_REASON}"),
+        (Vote("r1", "ann", "first", "half \ud83c"), InputError, "half of a character"),
+        (Vote("r1'; drop table votes; --", "ann", "first"), NotFoundError, "drop table"),
+    ],
+)
+def test_bad_vote_is_refused_and_nothing_is_stored(store: Store, vote: Vote, error: type, told: str):
+    store.add_round(a_round())
+    with pytest.raises(error, match=told):
+        store.vote(vote)
+    assert store.votes() == []
+    assert store.vote(Vote("r1", "ann", "tie")).choice == "tie"
+
+
+def test_longest_reason_is_kept_whole(store: Store):
+    store.add_round(a_round())
+    assert store.vote(Vote("r1", "ann", "first", "ö" * LONGEST_REASON)).reason == "ö" * LONGEST_REASON
+
+
+def test_undo_takes_back_one_vote_and_then_another_may_be_cast(store: Store):
+    for round_id in ("r1", "r2"):
+        store.add_round(a_round(round_id))
+        for rater in ("ann", "bob"):
+            store.vote(Vote(round_id, rater, "first"))
+    assert store.undo_vote("r1", "ann") is True
+    assert store.undo_vote("r1", "ann") is False
+    assert store.undo_vote("nowhere", "ann") is False
+    assert {(vote.round, vote.rater) for vote, _ in store.votes()} == {("r1", "bob"), ("r2", "ann"), ("r2", "bob")}
+    assert store.vote(Vote("r1", "ann", "both_bad")).choice == "both_bad"
+    assert store.counts()["votes"] == 4
+
+
+def test_votes_of_one_persona(store: Store):
+    for round_id, persona in (("r1", "pirate"), ("r2", "zen"), ("r3", "pirate"), ("r4", "")):
+        store.add_round(a_round(round_id, persona))
+        store.vote(Vote(round_id, "ann", "first"))
+    store.add_round(a_round("r5", "zen"))  # nobody voted on it
+    assert [vote.round for vote, _ in store.votes()] == ["r1", "r2", "r3", "r4"]
+    for persona, expected in (("pirate", ["r1", "r3"]), ("zen", ["r2"]), ("", ["r4"]), ("nobody", [])):
+        found = store.votes(persona)
+        assert [vote.round for vote, _ in found] == expected
+        assert [round_ for _, round_ in found] == [store.round(round_id) for round_id in expected]
+
+
+def test_counts(store: Store):
+    assert store.counts() == {"rounds": 0, "votes": 0, "personas": 0, "versions": 0}
+    store.add_round(a_round())
+    store.add_round(a_round("r2"))
+    store.vote(Vote("r1", "ann", "tie"))
+    assert store.counts() == {"rounds": 2, "votes": 1, "personas": 0, "versions": 0}
+
+
+# --- many at once
+
+
+def test_votes_of_eight_threads_on_one_round_leave_one(store: Store):
+    for number in range(10):
+        store.add_round(a_round(f"r{number}"))
+        answers = at_once(lambda n, round_id=f"r{number}": store.vote(Vote(round_id, "ann", CHOICES[n % 4], f"thread {n}")))
+        assert len(set(answers)) == 1
+        assert store.votes()[number:] == [(answers[0], store.round(f"r{number}"))]
+
+
+def test_eight_threads_write_without_being_refused(store: Store):
+    """Writers wait for each other. A transaction that read before it wrote was refused at once with "database is locked"."""
+
+    def work(thread: int) -> None:
+        for number in range(5):
+            round_id = f"r{thread}-{number}"
+            store.add_round(a_round(round_id))
+            store.vote(Vote(round_id, "ann", "first"))
+            store.save_persona(SavedPersona("shared", "ann", "Shared", "a sailor", "answer_as", 2.0))
+            assert store.undo_vote(round_id, "ann")
+
+    at_once(work)
+    assert store.counts() == {"rounds": 40, "votes": 0, "personas": 1, "versions": 0}
+
+
+def test_new_database_may_be_opened_by_eight_at_once(tmp_path: Path):
+    for number in range(10):
+        folder = tmp_path / str(number)
+        at_once(lambda n, folder=folder: Store(folder).add_round(a_round(f"r{n}")))
+        assert Store(folder).counts()["rounds"] == 8
+        assert integrity(folder / "plumbline.db") == "ok"
+
+
+def test_votes_are_read_in_one_snapshot_while_others_vote_and_undo(store: Store):
+    store.add_round(a_round())
+    enough = threading.Event()
+
+    def vote_and_undo() -> int:
+        times = 0
+        while not enough.is_set():
+            store.vote(Vote("r1", "ann", "first"))
+            store.undo_vote("r1", "ann")
+            times += 1
+        return times
+
+    with ThreadPoolExecutor(1) as pool:
+        voter = pool.submit(vote_and_undo)
+        try:
+            seen = Counter()
+            while len(seen) < 2 or seen.total() < 300:
+                found = store.votes()
+                assert all(len(round_.answers) == 3 for _, round_ in found)
+                seen[len(found)] += 1
+                assert not voter.done(), voter.result()
+        finally:
+            enough.set()
+        assert voter.result() > 0
+    assert set(seen) == {0, 1}
+
+
+# --- personas and versions
+
+
+def test_persona_is_replaced_by_its_own_rater_only(store: Store):
+    mine = SavedPersona("sailor", "ann", "Sailor", "a sailor", "answer_as", 2.0)
+    store.save_persona(mine)
+    store.save_persona(replace(mine, principle="an old sailor", ratio=3.5))
+    with pytest.raises(InputError, match="'Seaman'.*somebody else"):
+        store.save_persona(replace(mine, rater="bob", name="Seaman", principle="stolen"))
+    store.save_persona(SavedPersona("cook", "bob", "Cook", "a cook", "the_reader_is", 0.0))
+    assert {p.id: replace(p, created="") for p in store.personas()} == {
+        "sailor": replace(mine, principle="an old sailor", ratio=3.5),
+        "cook": SavedPersona("cook", "bob", "Cook", "a cook", "the_reader_is", 0.0),
+    }
+    assert all(p.created for p in store.personas())
+
+
+def test_version_comes_back_and_ids_count_on(store: Store):
+    assert store.next_version_id() == "v1"
+    for version_id in ("v9", "v10"):
+        store.add_version(a_version(version_id), publish=False)
+    assert store.next_version_id() == "v11"
+    assert [replace(v, created="") for v in store.versions()] == [a_version("v10"), a_version("v9")]
+    assert replace(store.version("v9"), created="") == a_version("v9")
+    assert store.version("v9").published is True
+    assert store.published("") == ""
+
+
+def test_published_falls_back_from_the_persona_to_all_to_the_original(store: Store):
+    assert (store.published("pirate"), store.published("")) == ("", "")
+    store.add_version(a_version("v1"), publish=True)
+    assert (store.published("pirate"), store.published("")) == ("v1", "v1")
+    store.add_version(a_version("v2", "pirate"), publish=True)
+    store.add_version(a_version("v3", "pirate"), publish=False)
+    assert (store.published("pirate"), store.published("zen"), store.published("")) == ("v2", "v1", "v1")
+
+
+def test_rollback_goes_to_an_older_version_and_to_the_original(store: Store):
+    for version_id in ("v1", "v2"):
+        store.add_version(a_version(version_id, "pirate"), publish=True)
+    store.add_version(a_version("v3"), publish=True)
+    store.publish("pirate", "v1")
+    assert store.published("pirate") == "v1"
+    store.publish("pirate", "")
+    assert store.published("pirate") == ""  # the original on purpose, not the version for all
+    assert store.published("zen") == "v3"
+    store.publish("pirate", "v2")
+    assert store.published("pirate") == "v2"
+
+
+def test_version_that_does_not_exist_cannot_be_published(store: Store):
+    store.add_version(a_version("v1"), publish=True)
+    with pytest.raises(NotFoundError, match="'v2'"):
+        store.publish("", "v2")
+    with pytest.raises(NotFoundError, match="'v2'"):
+        store.version("v2")
+    assert store.published("") == "v1"
+
+
+def test_version_that_exists_is_neither_replaced_nor_published_again(store: Store):
+    store.add_version(a_version("v1"), publish=False)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_version(a_version("v1", "pirate"), publish=True)
+    assert store.published("pirate") == ""
+    assert [v.scope for v in store.versions()] == [""]
+
+
+# --- schema
+
+
+def test_schema_is_the_expected_one(store: Store):
+    assert tables(store.path) == EXPECTED
+    db = Database(store.path)
+    assert [(i.unique, i.columns) for i in db["votes"].indexes] == [(1, ["round", "rater"])]
+    assert {(key.column, key.other_table) for table in ("answers", "votes") for key in db[table].foreign_keys} == {("round", "rounds")}
+    assert db.journal_mode == "wal"
+    db.close()
+
+
+def test_migrations_applied_twice_do_nothing(store: Store):
+    store.add_round(a_round())
+    vote = store.vote(Vote("r1", "ann", "tie"))
+    db = Database(store.path)
+    schema, applied = db.schema, migrations.applied(db)
+    assert len(applied) == 3
+    migrations.apply(db)
+    assert (db.schema, migrations.applied(db)) == (schema, applied)
+    db.close()
+    assert Store(store.path.parent).votes() == [(vote, store.round("r1"))]
+
+
+@pytest.mark.parametrize("first_missing", ["m002_personas", "m003_versions"])
+def test_old_database_is_migrated_with_its_rows(tmp_path: Path, first_missing: str):
+    round_row = {
+        **dict.fromkeys(EXPECTED["rounds"], ""),
+        "id": "old",
+        "created": "2020",
+        "rater": "ann",
+        "persona": "zen",
+        "principles": "[]",
+        "settings": '{"seed": 1}',
+        "model": "starter",
+        "messages": '[{"role": "user", "content": "Hi"}]',
+        "blind": 0,
+        "first_arm": "baseline",
+        "second_arm": "linear_aligned",
+    }
+    answer_rows = [
+        {"round": "old", "arm": arm, "text": arm, "token_ids": "[1]", "finish_reason": "stop", "seconds": 0.5}
+        for arm in ("baseline", "linear_aligned")
+    ]
+    vote_row = dict(zip(EXPECTED["votes"], (5, "2020", "old", "bob", "second", "because", 1.5, "1"), strict=True))
+    persona_row = dict(zip(EXPECTED["personas"], ("sailor", "2020", "ann", "Sailor", "a sailor", "answer_as", 2.0), strict=True))
+
+    db = Database(tmp_path / "plumbline.db")
+    migrations.apply(db, stop_before=first_missing)
+    db["rounds"].insert(round_row)
+    db["answers"].insert_all(answer_rows)
+    db["votes"].insert(vote_row)
+    if first_missing == "m003_versions":
+        db["personas"].insert(persona_row)
+    db.close()
+    assert first_missing.split("_")[1] not in tables(tmp_path / "plumbline.db")
+
+    store = Store(tmp_path)
+    assert tables(store.path) == EXPECTED
+    [(vote, round_)] = store.votes()
+    assert vote == Vote("old", "bob", "second", "because", 1.5, "1", "2020")
+    assert (round_.created, round_.settings, round_.blind) == ("2020", {"seed": 1}, False)
+    assert round_.answers == {arm: Answer(arm, arm, [1], "stop", 0.5) for arm in ("baseline", "linear_aligned")}
+    assert store.vote(Vote("old", "bob", "first")) == vote
+    assert store.personas() == (
+        [SavedPersona("sailor", "ann", "Sailor", "a sailor", "answer_as", 2.0, "2020")] if first_missing == "m003_versions" else []
+    )
+    store.add_version(a_version("v1"), publish=True)
+    assert store.published("zen") == "v1"
+
+
+# --- files, disks and processes that fail
+
+
+def test_file_of_random_bytes_is_refused_and_left_alone(tmp_path: Path):
+    path = tmp_path / "plumbline.db"
+    path.write_bytes(random.Random(0).randbytes(20_000))
+    with pytest.raises(StorageError) as caught:
+        Store(tmp_path)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == random.Random(0).randbytes(20_000)
+
+
+def test_database_with_damaged_pages_is_refused_and_left_alone(store: Store):
+    for number in range(20):
+        store.add_round(a_round(f"r{number}"))
+        store.vote(Vote(f"r{number}", "ann", "first"))
+    damaged = store.path.read_bytes()[:4096] + random.Random(0).randbytes(store.path.stat().st_size - 4096)
+    store.path.write_bytes(damaged)
+    for use in (store.votes, lambda: store.vote(Vote("r1", "bob", "tie")), lambda: Store(store.path.parent)):
+        with pytest.raises(StorageError) as caught:
+            use()
+        assert str(store.path) in str(caught.value)
+    assert store.path.read_bytes() == damaged
+
+
+def test_data_folder_that_is_a_file_is_named(tmp_path: Path):
+    (tmp_path / "data").write_text("not a folder")
+    with pytest.raises(StorageError, match="PLUMBLINE_DATA") as caught:
+        Store(tmp_path / "data")
+    assert str(tmp_path / "data") in str(caught.value)
+
+
+def test_database_that_is_read_only_is_told_and_left_whole():
+    """Root may write what nobody may, so another process gives its rights away, if it has any, and tries there."""
+    script = """
+folder = Path(sys.argv[1])
+opened = Store(folder)
+folder.chmod(0o555), opened.path.chmod(0o444)
+if os.getuid() == 0:
+    os.setuid(65534)
+assert not os.access(folder, os.W_OK) and not os.access(opened.path, os.W_OK) and os.access(opened.path, os.R_OK)
+for use in (lambda: opened.vote(Vote("r1", "bob", "tie")), lambda: opened.add_round(a_round("r2")), lambda: Store(folder)):
+    try:
+        use()
+    except StorageError as error:
+        print(error)
+"""
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies in a folder that only its owner can enter
+        folder = Path(name)
+        folder.chmod(0o755)
+        store = Store(folder)
+        store.add_round(a_round())
+        vote = store.vote(Vote("r1", "ann", "first"))
+        try:
+            told = subprocess.run(python(script, folder), cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        finally:
+            folder.chmod(0o755), store.path.chmod(0o644)
+        assert len(told) == 3
+        assert all(str(store.path) in line for line in told)
+        assert store.votes() == [(vote, store.round("r1"))]
+        assert store.counts()["rounds"] == 1
+        assert integrity(store.path) == "ok"
+
+
+def test_full_disk_is_told_and_what_was_acknowledged_stays(store: Store):
+    script = """
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that reaches the limit then fails to be written, as on a full disk
+store = Store(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+for number in itertools.count():
+    try:
+        store.add_round(a_round(f"r{number}", text=f"{number} " * 2000))
+        print("round", f"r{number}", flush=True)
+        store.vote(Vote(f"r{number}", "ann", "first"))
+        print("vote", f"r{number}", flush=True)
+    except StorageError as error:
+        sys.exit(str(error))
+"""
+    result = subprocess.run(python(script, store.path.parent), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert str(store.path) in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
+    acknowledged = {kind: [line.split()[1] for line in result.stdout.splitlines() if line.startswith(kind)] for kind in ("round", "vote")}
+    assert len(acknowledged["vote"]) > 3
+
+    assert integrity(store.path) == "ok"
+    assert [vote.round for vote, _ in store.votes()] == acknowledged["vote"]
+    for number, round_id in enumerate(acknowledged["round"]):
+        assert replace(store.round(round_id), created="") == a_round(round_id, text=f"{number} " * 2000)
+    assert store.counts()["rounds"] == len(acknowledged["round"])
+    store.add_round(a_round("room again"))
+    assert store.vote(Vote("room again", "ann", "tie")).choice == "tie"
+
+
+@pytest.mark.parametrize("lines", [1, 8, 21, 40])
+def test_kill_in_mid_write_loses_no_acknowledged_vote(store: Store, lines: int):
+    script = """
+store = Store(Path(sys.argv[1]))
+for number in itertools.count():
+    store.add_round(a_round(f"r{number}"))
+    store.vote(Vote(f"r{number}", "ann", CHOICES[number % 4]))
+    print(f"r{number}", flush=True)
+"""
+    with subprocess.Popen(python(script, store.path.parent), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        acknowledged = [line.strip() for line in islice(process.stdout, lines)]
+        process.kill()
+        acknowledged += process.stdout.read().split()
+    assert process.returncode == -9
+    assert len(acknowledged) >= lines
+
+    assert integrity(store.path) == "ok"
+    assert Store(store.path.parent).counts()["rounds"] >= len(acknowledged)
+    found = store.votes()
+    stored = [vote.round for vote, _ in found]
+    assert stored[: len(acknowledged)] == acknowledged
+    assert len(stored) <= len(acknowledged) + 1  # the one that was stored when the kill came, before it was told
+    assert all(replace(round_, created="") == a_round(round_.id) for _, round_ in found)
+    assert all(vote.choice == CHOICES[number % 4] for number, (vote, _) in enumerate(found))
+    store.add_round(a_round("afterwards"))
+    assert store.vote(Vote("afterwards", "ann", "tie")).choice == "tie"
