@@ -1,13 +1,19 @@
 """Plumbline: `python app.py` opens the page. The composition root: settings -> model, store, use cases -> `demo`."""
 
+import sys
+
 import gradio as gr
 
+from app.errors import PlumblineError
 from app.services import build
 from app.settings import Settings
 from app.ui.page import build_page, launch
 
 if gr.NO_RELOAD:
-    services = build(Settings())
+    try:
+        services = build(Settings())
+    except PlumblineError as error:
+        sys.exit(f"plumbline: {error}")
 
 demo = build_page(services)
 

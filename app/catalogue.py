@@ -52,8 +52,8 @@ class Catalogue:
             raise InputError(f"the name {name!r} has to begin with a letter from a to z; please choose another")
         if persona_id in self.library:
             raise InputError(f"the name {name!r} belongs to a persona of the library; please choose another")
-        if not 0 <= ratio <= 20:
-            raise InputError(f"the strength is {ratio}; it must lie between 0 and 20")
+        if not 0 <= ratio <= 10:
+            raise InputError(f"the strength is {ratio}; it must lie between 0 and 10")
         principle = clean(principle, "the principle", MAX_PRINCIPLE_CHARACTERS)
         persona = SavedPersona(persona_id, rater, name, principle, framing, float(ratio))
         self._store.save_persona(persona)

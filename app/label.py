@@ -4,7 +4,6 @@ import hashlib
 import secrets
 
 from app.errors import InputError
-from storage.export import decisive
 from storage.records import Round, Vote
 from storage.store import Store
 
@@ -48,7 +47,7 @@ class Label:
 
     def clear_choices(self, persona: str | None = None) -> int:
         """How many decisive votes there are, of one persona or of all: what a refresh can learn from."""
-        return sum(1 for _ in decisive(self._store.votes(persona)))
+        return self._store.count_decisive(persona)
 
 
 def new_secret() -> str:

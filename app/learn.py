@@ -150,7 +150,7 @@ class Learn:
                 yield step
             after = _accuracy(margins(self.model, test_set, IN_TRAINING) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING)
-            version = self._store.next_version_id()
+            version = self._adapters.unused(self._store.next_version_id())
             self._adapters.write(version, partial(self._save, IN_TRAINING))
         finally:
             self.model.drop_adapter(IN_TRAINING)

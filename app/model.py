@@ -49,6 +49,7 @@ class LanguageModel:
         self._model = model.eval().requires_grad_(False)
         self._peft: PeftModel | None = None
         self._folders: dict[str, Path] = {}
+        self._made_room: dict[str, Path] = {}
         self._active: str | None = None
         self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", None) or 1024)
@@ -221,14 +222,17 @@ class LanguageModel:
     def new_adapter(self, name: str, rank: int, seed: int) -> list[torch.nn.Parameter]:
         """Adds a fresh LoRA on all linear layers (which changes nothing until it is trained) and returns its parameters."""
         with torch.random.fork_rng():
+            # Before the seed: wrapping draws random numbers too, but only the first time.
+            adapters = self._with_adapters()
             torch.manual_seed(seed)
-            self._with_adapters().add_adapter(name, _lora(rank))
+            adapters.add_adapter(name, _lora(rank))
         self._active = "?"
         self._activate(name)
         return [p for key, p in self._model.named_parameters() if f".{name}." in key and "lora_" in key]
 
     def load_adapter(self, name: str, folder: Path) -> None:
-        """Makes a saved adapter available under `name`; does nothing if it is. Holds the last few, the oldest leaves.
+        """Makes a saved adapter available under `name`; does nothing if it is. Holds the last few; the oldest makes room, and is
+        read again where somebody is still answering with it.
 
         Raises:
             ModelError: the folder holds no adapter that fits this model.
@@ -237,7 +241,10 @@ class LanguageModel:
             self._folders[name] = self._folders.pop(name)
             return
         try:
-            self._with_adapters().load_adapter(folder, adapter_name=name, use_safetensors=True)
+            with torch.inference_mode(
+                False
+            ):  # a decode may ask for it; what is made in there could never be switched again
+                self._with_adapters().load_adapter(folder, adapter_name=name, use_safetensors=True)
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
             self.drop_adapter(name)
             raise ModelError(
@@ -246,14 +253,18 @@ class LanguageModel:
         self._active = "?"
         self._folders[name] = folder
         while len(self._folders) > LOADED_ADAPTERS:
-            self.drop_adapter(next(iter(self._folders)))
+            oldest = next(iter(self._folders))
+            self._made_room[oldest] = self._folders[oldest]
+            self.drop_adapter(oldest)
 
     def save_adapter(self, name: str, folder: Path) -> None:
         """Writes one adapter as stock peft reads it, `adapter_config.json` and safetensors, straight into `folder`."""
         config = self._peft.peft_config[name]
         path, config.base_model_name_or_path = config.base_model_name_or_path, self.name
-        self._peft.save_pretrained(folder, selected_adapters=[name], safe_serialization=True)
-        config.base_model_name_or_path = path
+        try:
+            self._peft.save_pretrained(folder, selected_adapters=[name], safe_serialization=True)
+        finally:
+            config.base_model_name_or_path = path
         nested = folder / name
         if nested.is_dir():
             for file in nested.iterdir():
@@ -281,6 +292,8 @@ class LanguageModel:
         if adapter is None:
             self._peft.base_model.disable_adapter_layers()
         else:
+            if adapter in self._made_room and adapter not in self._folders:
+                self.load_adapter(adapter, self._made_room.pop(adapter))
             self._peft.base_model.enable_adapter_layers()
             self._peft.set_adapter(adapter)
         self._active = adapter

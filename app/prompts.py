@@ -4,12 +4,15 @@ The system text is the same with and without a principle, which is appended to i
 text where none is given, and the difference of the logits would then hold its removal too.
 """
 
+import unicodedata
+
 from app.errors import InputError
 
 SYSTEM_TEXT = "You are a helpful assistant."
 FRAMINGS = {"answer_as": "Answer as {}", "the_reader_is": "The reader is {}", "principle": "{}"}
 MAX_PROMPT_CHARACTERS = 8000
 MAX_PRINCIPLE_CHARACTERS = 2000
+JOINERS = "\u200c\u200d"  # emoji and several scripts are written with them
 
 Message = dict[str, str]
 
@@ -56,9 +59,13 @@ def clean(text: str, what: str, longest: int) -> str:
     """
     if len(text) > longest:
         raise InputError(f"{what} is {len(text)} characters long; it may have {longest} at most: please shorten it")
-    kept = "".join(
-        c for c in text if c in "\n\t" or (c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF) or c in "\u200d\u200c"
-    )
-    if not kept.strip():
+    kept = "".join(map(_kept, text)).strip(f" \n\t{JOINERS}")
+    if not kept:
         raise InputError(f"{what} is empty; please write at least one word")
-    return kept.strip()
+    return kept
+
+
+def _kept(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return " "  # no-break, thin and wide spaces would otherwise leave, and two words become one
+    return character if character.isprintable() or character in f"\n\t{JOINERS}" else ""

@@ -87,9 +87,10 @@ class Worker:
         while True:
             job = self._next_job()
             kind, value = self._step(job)
-            if kind != "item":
-                with self._changed:
-                    self._jobs.remove(job)
+            with self._changed:
+                self._jobs.remove(job)
+                if kind == "item":
+                    self._jobs.append(job)
             job.results.put((kind, value))
 
     @staticmethod
@@ -114,6 +115,4 @@ class Worker:
             # min() takes the first of equals: of the preferred kind, the one that has waited longest.
             job = min(self._jobs, key=lambda j: j.background != due)
             self._since_background = 0 if job.background else self._since_background + 1
-            self._jobs.remove(job)
-            self._jobs.append(job)
             return job

@@ -49,9 +49,8 @@ class Store:
         with self._open() as db:
             try:
                 db.enable_wal()
-            except (
-                sqlite3.OperationalError
-            ) as error:  # SQLite does not wait here: while others are at the file, a later opening changes the mode
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait for this lock: while others use the file, a later opening changes the mode.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
 
@@ -115,6 +114,18 @@ class Store:
                 answers[row["round"]].append(row)
         records = {key: _round(row, answers[key]) for key, row in rounds.items()}
         return [(_record(Vote, row), records[row["round"]]) for row in votes]
+
+    def count_decisive(self, persona: str | None = None) -> int:
+        """How many votes prefer one of two different answers; counted by the database, see `export.decisive`."""
+        query = f"""
+            select count(*) from votes v join rounds r on r.id = v.round
+            join answers f on f.round = r.id and f.arm = r.first_arm
+            join answers s on s.round = r.id and s.arm = r.second_arm
+            where r.id in ({OF_PERSONA}) and f.text <> s.text
+            and trim(case v.choice when 'first' then f.text when 'second' then s.text else '' end, :space) <> ''
+        """
+        with self._open() as db:
+            return db.execute(query, {"persona": persona, "space": " \n\t\r"}).fetchone()[0]
 
     def counts(self) -> dict[str, int]:
         """How many rounds, votes, personas and versions are stored."""

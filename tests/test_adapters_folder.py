@@ -81,7 +81,11 @@ def test_version_is_written_whole_and_found(adapters: AdapterFolder):
 
     final = adapters.write("v12", save)
     assert final == adapters.path("v12") == AdapterFolder(adapters.root).path("v12")
-    assert everything(adapters.root) == {"v12": None, "v12/adapter_config.json": b"{}", "v12/adapter_model.safetensors": b"weights"}
+    assert everything(adapters.root) == {
+        "v12": None,
+        "v12/adapter_config.json": b"{}",
+        "v12/adapter_model.safetensors": b"weights",
+    }
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,9 @@ try:
 except StorageError as error:
     sys.exit(str(error))
 """
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert result.stderr.startswith(f"the new version could not be written to {str(tmp_path / 'v1')!r}"), result.stderr
     assert everything(tmp_path) == {}
 

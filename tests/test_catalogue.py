@@ -103,7 +103,12 @@ def test_name_of_somebody_else_is_refused_and_ones_own_is_replaced(catalogue: Ca
 
 @pytest.mark.parametrize(
     ("principle", "told"),
-    [("", "empty"), (" \n\t", "empty"), ("\x00\x07", "empty"), ("p" * 50_000, f"50000 characters.*{MAX_PRINCIPLE_CHARACTERS}")],
+    [
+        ("", "empty"),
+        (" \n\t", "empty"),
+        ("\x00\x07", "empty"),
+        ("p" * 50_000, f"50000 characters.*{MAX_PRINCIPLE_CHARACTERS}"),
+    ],
 )
 def test_principle_without_bounds_is_refused(catalogue: Catalogue, principle: str, told: str):
     with pytest.raises(InputError, match=f"the principle is {told}"):
@@ -135,6 +140,6 @@ def test_framing_and_strength_out_of_bounds_are_refused(catalogue: Catalogue, fr
 
 @pytest.mark.parametrize("persona_id", ["sailor", "", "Pirate", "../pirate", "s" * 50_000])
 def test_unknown_persona_is_told_which_are_known(catalogue: Catalogue, persona_id: str):
-    with pytest.raises(NotFoundError, match="known are .*pirate") as caught:
+    with pytest.raises(NotFoundError, match=r"known are .*pirate") as caught:
         catalogue.get(persona_id)
     assert len(str(caught.value)) < 1000

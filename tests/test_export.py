@@ -185,7 +185,9 @@ except StorageError as error:
 """
     path = tmp_path / "pairs.jsonl"
     path.write_text("old\n")
-    result = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert result.stderr.startswith(f"the export could not be written to {str(path)!r}"), result.stderr
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"pairs.jsonl": "old\n"}
 
@@ -204,4 +206,6 @@ def test_datasets_opens_the_export_of_a_store(tmp_path: Path):
     assert [row["round"] for row in dataset] == ["r0", "r1", "r4"]
     assert [row["adapter"] for row in dataset] == ["v3", None, "v3"]
     for row, written in zip(dataset, rows, strict=True):
-        assert {key: row[key] for key in written if key != "created"} == {key: written[key] for key in written if key != "created"}
+        assert {key: row[key] for key in written if key != "created"} == {
+            key: written[key] for key in written if key != "created"
+        }

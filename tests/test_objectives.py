@@ -115,7 +115,11 @@ def test_answer_logps_see_only_the_answer():
 
 ROWS = [
     {"prompt": "Why is the sky blue?", "chosen": " Air scatters short waves, matey.", "rejected": " Because."},
-    {"prompt": "How is tea made?", "chosen": " Boil the water.", "rejected": " Add the tea and wait four minutes before you pour it."},
+    {
+        "prompt": "How is tea made?",
+        "chosen": " Boil the water.",
+        "rejected": " Add the tea and wait four minutes before you pour it.",
+    },
     {"prompt": "Who are you?", "chosen": " A gruff sea captain.", "rejected": " You are a helpful assistant."},
     {"prompt": "How long?", "chosen": " Four minutes", "rejected": " Seven years"},
 ]

@@ -14,7 +14,9 @@ USER, ASSISTANT = {"role": "user", "content": "Why?"}, {"role": "assistant", "co
 def written(tmp_path, *lines):
     """A file of these lines: dicts as JSON, bytes as they are."""
     path = tmp_path / "pairs.jsonl"
-    path.write_bytes(b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines) + b"\n")
+    path.write_bytes(
+        b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines) + b"\n"
+    )
     return path
 
 
@@ -29,7 +31,12 @@ def test_strings_become_a_message_of_the_user(tmp_path):
 
 
 def test_messages_keep_their_roles(tmp_path):
-    prompt = [{"role": "system", "content": "Be kind."}, USER, ASSISTANT, {"role": "user", "content": "Really?", "name": "x"}]
+    prompt = [
+        {"role": "system", "content": "Be kind."},
+        USER,
+        ASSISTANT,
+        {"role": "user", "content": "Really?", "name": "x"},
+    ]
     row = {"prompt": prompt, "chosen": [{"role": "assistant", "content": "Yes."}], "rejected": "No.", "score": 3}
     (pair,) = read_pairs(written(tmp_path, row))
     assert pair.prompt == (("system", "Be kind."), ("user", "Why?"), ("assistant", "Because."), ("user", "Really?"))
@@ -51,7 +58,10 @@ def test_order_is_kept_and_blank_lines_are_passed_over(tmp_path):
 def test_lines_end_where_json_lines_end(tmp_path):
     """A line separator, a next-line sign or a form feed inside a string is part of it: only CR and LF end a line."""
     odd = "one\u2028two\u2029three\u0085four"
-    rows = [json.dumps({**GOOD, "prompt": odd}, ensure_ascii=False).encode(), json.dumps({**GOOD, "chosen": odd}, ensure_ascii=False).encode()]
+    rows = [
+        json.dumps({**GOOD, "prompt": odd}, ensure_ascii=False).encode(),
+        json.dumps({**GOOD, "chosen": odd}, ensure_ascii=False).encode(),
+    ]
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(b"\r\n".join(rows))
     first, second = read_pairs(path)
@@ -87,12 +97,21 @@ MALFORMED = {
     "chosen an empty message": ({**GOOD, "chosen": [{"role": "assistant", "content": ""}]}, "chosen is empty"),
     "chosen said by the user": ({**GOOD, "chosen": [ASSISTANT, USER]}, "last message of chosen is of 'user'"),
     "prompt said by the assistant": ({**GOOD, "prompt": [USER, ASSISTANT]}, "last message of prompt is of 'assistant'"),
-    "only a system message": ({**GOOD, "prompt": [{"role": "system", "content": "x"}]}, "last message of prompt is of 'system'"),
+    "only a system message": (
+        {**GOOD, "prompt": [{"role": "system", "content": "x"}]},
+        "last message of prompt is of 'system'",
+    ),
     "a message without a role": ({**GOOD, "prompt": [{"content": "x"}]}, "no message with role and content"),
     "a message without content": ({**GOOD, "prompt": [{"role": "user"}]}, "no message with role and content"),
-    "content of parts": ({**GOOD, "prompt": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "no message with role and content"),
+    "content of parts": (
+        {**GOOD, "prompt": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+        "no message with role and content",
+    ),
     "a role of its own": ({**GOOD, "prompt": [{"role": "tool", "content": "x"}]}, "no message with role and content"),
-    "a role that is a list": ({**GOOD, "prompt": [{"role": ["user"], "content": "x"}]}, "no message with role and content"),
+    "a role that is a list": (
+        {**GOOD, "prompt": [{"role": ["user"], "content": "x"}]},
+        "no message with role and content",
+    ),
     "a message that is a string": ({**GOOD, "prompt": ["Why?"]}, "no message with role and content"),
 }
 
@@ -110,10 +129,12 @@ def test_a_malformed_line_is_named_by_its_number(tmp_path, name):
 
 def test_half_a_character_is_refused_and_a_whole_one_kept(tmp_path, llama):
     """JSON can write half of a surrogate pair, which is no text: no tokenizer takes it."""
-    with pytest.raises(InputError, match="line 2: .*chosen"):
+    with pytest.raises(InputError, match=r"line 2: .*chosen"):
         read_pairs(written(tmp_path, GOOD, b'{"prompt": "a", "chosen": "x\\ud83d", "rejected": "b"}'))
-    with pytest.raises(InputError, match="line 1: .*prompt"):
-        read_pairs(written(tmp_path, b'{"prompt": [{"role": "user", "content": "\\udc00"}], "chosen": "x", "rejected": "b"}'))
+    with pytest.raises(InputError, match=r"line 1: .*prompt"):
+        read_pairs(
+            written(tmp_path, b'{"prompt": [{"role": "user", "content": "\\udc00"}], "chosen": "x", "rejected": "b"}')
+        )
     (pair,) = read_pairs(written(tmp_path, b'{"prompt": "a", "chosen": "x\\ud83d\\ude00", "rejected": "b"}'))
     assert pair.chosen == "x\N{GRINNING FACE}" and llama.answer_ids(pair.chosen)
 
@@ -163,7 +184,9 @@ def test_a_different_system_message_is_a_different_prompt():
     [("", 6), ("a", 5), ("abc", 3), ("abcde", 1), ("aaaaa", 2), ("aaaaaaaa", 2), ("aaaaaaab", 1), ("ab", 4)],
 )
 def test_too_few_pairs_say_how_many_are_missing(prompts, missing):
-    with pytest.raises(InputError, match=rf"there are {len(prompts)} clear choices on {len(set(prompts))} .*: {missing} more to go"):
+    with pytest.raises(
+        InputError, match=rf"there are {len(prompts)} clear choices on {len(set(prompts))} .*: {missing} more to go"
+    ):
         split(some(*prompts), 0)
     more = some(*prompts, *(f"new {i}" for i in range(missing)))
     training, held_out = split(more, 0)

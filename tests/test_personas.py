@@ -175,7 +175,9 @@ def test_folder_without_personas_is_refused(tmp_path: Path):
 
 def test_library_is_loaded_without_torch_gradio_or_the_app_but_its_errors():
     script = "import sys, personas; personas.load_library(); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"torch", "transformers", "gradio", "storage"} & {name.split(".")[0] for name in loaded}
     assert {name for name in loaded if name.split(".")[0] == "app"} == {"app", "app.errors"}
 

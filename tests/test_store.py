@@ -32,7 +32,18 @@ EXPECTED = {
     "votes": ["id", "created", "round", "rater", "choice", "reason", "dwell_seconds", "consent_version"],
     "personas": ["id", "created", "rater", "name", "principle", "framing", "ratio"],
     "versions": [
-        *("id", "created", "scope", "model", "model_revision", "settings", "pairs_train", "pairs_heldout", "metrics", "seconds"),
+        *(
+            "id",
+            "created",
+            "scope",
+            "model",
+            "model_revision",
+            "settings",
+            "pairs_train",
+            "pairs_heldout",
+            "metrics",
+            "seconds",
+        ),
         *("published", "reason"),
     ],
     "publications": ["id", "created", "scope", "version"],
@@ -64,14 +75,18 @@ def a_round(round_id: str = "r1", persona: str = "pirate", text: str = "Arr, Kä
 
 
 def a_version(version_id: str, scope: str = "") -> Version:
-    return Version(version_id, scope, "starter", "abc", {"lr": 1e-4}, 12, 3, {"before": 0.5, "after": [0.75, None]}, 8.5, True, "")
+    return Version(
+        version_id, scope, "starter", "abc", {"lr": 1e-4}, 12, 3, {"before": 0.5, "after": [0.75, None]}, 8.5, True, ""
+    )
 
 
 def tables(path: Path) -> dict[str, list[str]]:
     """Table -> columns of a database file, without what belongs to SQLite and sqlite-utils."""
     db = Database(path)
     try:
-        return {t.name: [c.name for c in t.columns] for t in db.tables if not t.name.startswith(("sqlite_", "_sqlite_"))}
+        return {
+            t.name: [c.name for c in t.columns] for t in db.tables if not t.name.startswith(("sqlite_", "_sqlite_"))
+        }
     finally:
         db.close()
 
@@ -98,9 +113,7 @@ def at_once(work: Callable[[int], Any], threads: int = 8) -> list[Any]:
 
 def python(script: str, *arguments: object) -> list[str]:
     """Command line of another Python with the store and these helpers imported; `arguments` are its `sys.argv[1:]`."""
-    header = (
-        "import itertools, os, resource, signal, sys; from pathlib import Path; from app.errors import *; from tests.test_store import *\n"
-    )
+    header = "import itertools, os, resource, signal, sys; from pathlib import Path; from app.errors import *; from tests.test_store import *\n"
     return [sys.executable, "-c", header + script, *map(str, arguments)]
 
 
@@ -127,7 +140,8 @@ def test_round_that_does_not_exist_is_named(store: Store):
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"), [(Answer("b", "half \ud83c", [], "stop", 1.0), InputError), (Answer("b", "", [object()], "stop", 1.0), TypeError)]
+    ("answer", "error"),
+    [(Answer("b", "half \ud83c", [], "stop", 1.0), InputError), (Answer("b", "", [object()], "stop", 1.0), TypeError)],
 )
 def test_round_with_an_answer_that_cannot_be_stored_is_not_stored_at_all(store: Store, answer: Answer, error: type):
     with pytest.raises(error):
@@ -168,7 +182,9 @@ def test_first_vote_stands_and_a_repeat_returns_it(store: Store, choice: str):
 
 def test_raters_vote_for_themselves(store: Store):
     store.add_round(a_round())
-    votes = [store.vote(Vote("r1", rater, choice)) for rater, choice in (("ann", "first"), ("bob", "tie"), ("", "second"))]
+    votes = [
+        store.vote(Vote("r1", rater, choice)) for rater, choice in (("ann", "first"), ("bob", "tie"), ("", "second"))
+    ]
     assert [vote for vote, _ in store.votes()] == votes
 
 
@@ -238,7 +254,9 @@ def test_counts(store: Store):
 def test_votes_of_eight_threads_on_one_round_leave_one(store: Store):
     for number in range(10):
         store.add_round(a_round(f"r{number}"))
-        answers = at_once(lambda n, round_id=f"r{number}": store.vote(Vote(round_id, "ann", CHOICES[n % 4], f"thread {n}")))
+        answers = at_once(
+            lambda n, round_id=f"r{number}": store.vote(Vote(round_id, "ann", CHOICES[n % 4], f"thread {n}"))
+        )
         assert len(set(answers)) == 1
         assert store.votes()[number:] == [(answers[0], store.round(f"r{number}"))]
 
@@ -300,7 +318,7 @@ def test_persona_is_replaced_by_its_own_rater_only(store: Store):
     mine = SavedPersona("sailor", "ann", "Sailor", "a sailor", "answer_as", 2.0)
     store.save_persona(mine)
     store.save_persona(replace(mine, principle="an old sailor", ratio=3.5))
-    with pytest.raises(InputError, match="'Seaman'.*somebody else"):
+    with pytest.raises(InputError, match=r"'Seaman'.*somebody else"):
         store.save_persona(replace(mine, rater="bob", name="Seaman", principle="stolen"))
     store.save_persona(SavedPersona("cook", "bob", "Cook", "a cook", "the_reader_is", 0.0))
     assert {p.id: replace(p, created="") for p in store.personas()} == {
@@ -367,7 +385,9 @@ def test_schema_is_the_expected_one(store: Store):
     assert tables(store.path) == EXPECTED
     db = Database(store.path)
     assert [(i.unique, i.columns) for i in db["votes"].indexes] == [(1, ["round", "rater"])]
-    assert {(key.column, key.other_table) for table in ("answers", "votes") for key in db[table].foreign_keys} == {("round", "rounds")}
+    assert {(key.column, key.other_table) for table in ("answers", "votes") for key in db[table].foreign_keys} == {
+        ("round", "rounds")
+    }
     assert db.journal_mode == "wal"
     db.close()
 
@@ -405,7 +425,9 @@ def test_old_database_is_migrated_with_its_rows(tmp_path: Path, first_missing: s
         for arm in ("baseline", "linear_aligned")
     ]
     vote_row = dict(zip(EXPECTED["votes"], (5, "2020", "old", "bob", "second", "because", 1.5, "1"), strict=True))
-    persona_row = dict(zip(EXPECTED["personas"], ("sailor", "2020", "ann", "Sailor", "a sailor", "answer_as", 2.0), strict=True))
+    persona_row = dict(
+        zip(EXPECTED["personas"], ("sailor", "2020", "ann", "Sailor", "a sailor", "answer_as", 2.0), strict=True)
+    )
 
     db = Database(tmp_path / "plumbline.db")
     migrations.apply(db, stop_before=first_missing)
@@ -425,7 +447,9 @@ def test_old_database_is_migrated_with_its_rows(tmp_path: Path, first_missing: s
     assert round_.answers == {arm: Answer(arm, arm, [1], "stop", 0.5) for arm in ("baseline", "linear_aligned")}
     assert store.vote(Vote("old", "bob", "first")) == vote
     assert store.personas() == (
-        [SavedPersona("sailor", "ann", "Sailor", "a sailor", "answer_as", 2.0, "2020")] if first_missing == "m003_versions" else []
+        [SavedPersona("sailor", "ann", "Sailor", "a sailor", "answer_as", 2.0, "2020")]
+        if first_missing == "m003_versions"
+        else []
     )
     store.add_version(a_version("v1"), publish=True)
     assert store.published("zen") == "v1"
@@ -485,7 +509,9 @@ for use in (lambda: opened.vote(Vote("r1", "bob", "tie")), lambda: opened.add_ro
         store.add_round(a_round())
         vote = store.vote(Vote("r1", "ann", "first"))
         try:
-            told = subprocess.run(python(script, folder), cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+            told = subprocess.run(
+                python(script, folder), cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout.splitlines()
         finally:
             folder.chmod(0o755), store.path.chmod(0o644)
         assert len(told) == 3
@@ -512,7 +538,10 @@ for number in itertools.count():
     result = subprocess.run(python(script, store.path.parent), cwd=ROOT, capture_output=True, text=True, check=False)
     assert str(store.path) in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
-    acknowledged = {kind: [line.split()[1] for line in result.stdout.splitlines() if line.startswith(kind)] for kind in ("round", "vote")}
+    acknowledged = {
+        kind: [line.split()[1] for line in result.stdout.splitlines() if line.startswith(kind)]
+        for kind in ("round", "vote")
+    }
     assert len(acknowledged["vote"]) > 3
 
     assert integrity(store.path) == "ok"

@@ -1,6 +1,7 @@
 """Training on tiny real models: what moves, what stays, what repeats, and what happens between two steps."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -13,7 +14,20 @@ from app.prompts import SYSTEM_TEXT
 from app.refresh.pairs import make_pair
 from app.refresh.trainer import RefreshSettings, encode, logps, margins, share_above_zero, train
 
-TOPICS = ("tea", "water", "the sky", "waves", "air", "a captain", "the reader", "minutes", "blue", "short waves", "a helpful assistant", "you")
+TOPICS = (
+    "tea",
+    "water",
+    "the sky",
+    "waves",
+    "air",
+    "a captain",
+    "the reader",
+    "minutes",
+    "blue",
+    "short waves",
+    "a helpful assistant",
+    "you",
+)
 SETTINGS = RefreshSettings(epochs=6, learning_rate=1e-2, pairs_per_step=4, rank=4, seed=3)
 
 
@@ -30,7 +44,9 @@ def pair(prompt, chosen, rejected, system=None):
 
 def separable(model):
     """Twelve pairs, one taste: gruff, never stiff."""
-    return encode(model, [pair(f"Tell me of {t}.", f"{t}, matey!", f"Indeed, one might well consider {t}.") for t in TOPICS])
+    return encode(
+        model, [pair(f"Tell me of {t}.", f"{t}, matey!", f"Indeed, one might well consider {t}.") for t in TOPICS]
+    )
 
 
 def some_logits(model, adapter=None):
@@ -79,7 +95,9 @@ def test_log_probabilities_of_padded_rows_are_those_of_each_row_alone(model):
             with torch.no_grad():
                 scores = model.logits(row, torch.ones_like(row), None)[0].log_softmax(-1)
             first = len(item.context)
-            assert found == pytest.approx(sum(scores[first + j - 1, token].item() for j, token in enumerate(answer)), abs=1e-3)
+            assert found == pytest.approx(
+                sum(scores[first + j - 1, token].item() for j, token in enumerate(answer)), abs=1e-3
+            )
     differences = torch.tensor(chosen) - torch.tensor(rejected)
     assert torch.allclose(margins(model, pairs, None, at_once=2), differences, atol=1e-3)
 
@@ -122,11 +140,10 @@ def test_a_separable_taste_is_learned(model):
 def test_the_first_step_begins_at_the_reference(model, smoothing):
     """An adapter that has learned nothing is the base: d is 0, the loss log 2, and no pair is won or lost."""
     settings = SETTINGS.model_copy(update={"label_smoothing": smoothing, "pairs_per_step": 12, "beta": 1.0})
-    steps = train(model, separable(model), settings, "taste")
-    first = next(steps)
-    assert first.loss == pytest.approx(math.log(2), abs=1e-4)
-    assert first.accuracy == 0.5
-    steps.close()
+    first = next(train(model, separable(model), settings, "taste"))
+    assert first.loss == pytest.approx(math.log(2), abs=1e-4) and first.margin == pytest.approx(0, abs=1e-3)
+    model.new_adapter("fresh", rank=4, seed=0)
+    assert share_above_zero(margins(model, separable(model), "fresh") - margins(model, separable(model), None)) == 0.5
 
 
 def test_learning_the_opposite_loses_the_original_pairs(llama):
@@ -137,7 +154,9 @@ def test_learning_the_opposite_loses_the_original_pairs(llama):
 
 
 def test_every_pair_is_seen_once_an_epoch_even_if_the_last_batch_is_small(llama):
-    steps = list(train(llama, separable(llama), SETTINGS.model_copy(update={"pairs_per_step": 5, "epochs": 2}), "taste"))
+    steps = list(
+        train(llama, separable(llama), SETTINGS.model_copy(update={"pairs_per_step": 5, "epochs": 2}), "taste")
+    )
     assert len(steps) == 6
     assert len(list(train(llama, separable(llama)[:1], SETTINGS.model_copy(update={"epochs": 1}), "other"))) == 1
 
@@ -156,8 +175,6 @@ def test_the_same_seed_gives_the_same_losses(model):
 
 
 def test_training_leaves_the_global_generators_alone(llama):
-    import random
-
     random.seed(5)
     torch.manual_seed(5)
     expected = random.Random(5).random(), torch.rand(1, generator=torch.Generator().manual_seed(5)).item()
@@ -167,7 +184,7 @@ def test_training_leaves_the_global_generators_alone(llama):
 
 def test_whatever_is_done_between_two_steps_changes_nothing(model, tiny_folders, tmp_path):
     """Another adapter answers, the base answers, one is loaded, one is made and dropped: the losses are those of a run alone."""
-    alone = LanguageModel.load(str(tiny_folders[tiny_folders_name(model)]))
+    alone = LanguageModel.load(str(tiny_folders[model._model.config.model_type]))
     expected = list(train(alone, separable(alone), SETTINGS, "taste"))
 
     for p in model.new_adapter("saved", rank=2, seed=9):
@@ -202,16 +219,18 @@ def test_whatever_is_done_between_two_steps_changes_nothing(model, tiny_folders,
     assert torch.allclose(some_logits(model, "taste"), some_logits(alone, "taste"), atol=1e-6)
 
 
-def tiny_folders_name(model):
-    return {"llama": "llama", "gpt2": "gpt2"}[model._model.config.model_type]
-
-
 def test_decoding_that_is_half_done_is_not_disturbed_by_a_step(model):
     contexts = [separable(model)[0].context, separable(model)[1].context]
     settings = DecodeSettings(max_new_tokens=8)
 
     def answer():
-        return decode(model.forward, contexts, build_arms(["baseline", "linear_aligned"], torch.ones(1), settings), settings, model.end_ids)
+        return decode(
+            model.forward,
+            contexts,
+            build_arms(["baseline", "linear_aligned"], torch.ones(1), settings),
+            settings,
+            model.end_ids,
+        )
 
     expected = list(answer())
     alone = losses_of(train(model, separable(model), SETTINGS, "alone"))
@@ -240,7 +259,14 @@ def test_stopping_early_and_dropping_leaves_the_base_as_it_was(model):
 
 @pytest.mark.parametrize(
     ("gaps", "share"),
-    [([1.0, 2.0], 1.0), ([-1.0, -0.1], 0.0), ([0.0, 0.0, 0.0], 0.5), ([1.0, 0.0], 0.75), ([1.0, 1.0, 0.0, -1.0], 0.625), ([-1.0, 0.0, 0.0], 1 / 3)],
+    [
+        ([1.0, 2.0], 1.0),
+        ([-1.0, -0.1], 0.0),
+        ([0.0, 0.0, 0.0], 0.5),
+        ([1.0, 0.0], 0.75),
+        ([1.0, 1.0, 0.0, -1.0], 0.625),
+        ([-1.0, 0.0, 0.0], 1 / 3),
+    ],
 )
 def test_share_above_zero_counts_ties_as_half(gaps, share):
     assert share_above_zero(torch.tensor(gaps)) == pytest.approx(share)

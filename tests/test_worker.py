@@ -85,7 +85,7 @@ def test_a_late_short_job_is_not_kept_waiting_by_a_long_one(worker):
     for step in range(1, 5):  # one step of the short one between two of the long one: its items, then its end
         endless.let_through.put(None)
         assert endless.begun.get(timeout=HANG) == step + 1
-    assert list(short) == ["x", "y", "z"]
+    assert list(short) == ["x", "y", "z"] and endless.count == 5 and not endless.closed.is_set()
     long.close()
     endless.let_through.put(None)
     assert endless.closed.wait(HANG)
@@ -98,13 +98,17 @@ def test_a_background_job_gives_way_but_finishes(worker):
         foreground = worker.stream(logged(log, "f", 40))
     assert list(foreground) == ["f"] * 40 and list(background) == ["b"] * 6
     runs = [(name, len(list(group))) for name, group in itertools.groupby(log)]
-    assert runs[0][0] == "f" and runs[0][1] <= FOREGROUND_STEPS_PER_BACKGROUND_STEP, "the background job was asked for first, yet gives way"
+    assert runs[0][0] == "f" and runs[0][1] <= FOREGROUND_STEPS_PER_BACKGROUND_STEP, (
+        "the background job was asked for first, yet gives way"
+    )
     while_both = [length for name, length in runs[1:-2] if name == "f"]
     assert while_both and set(while_both) == {FOREGROUND_STEPS_PER_BACKGROUND_STEP}
     assert all(length == 1 for name, length in runs[:-1] if name == "b")
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), KeyError("key"), asyncio.CancelledError(), SystemExit(3), RuntimeError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), KeyError("key"), asyncio.CancelledError(), SystemExit(3), RuntimeError()]
+)
 @pytest.mark.parametrize("background", [False, True])
 def test_an_exception_is_raised_where_the_job_was_asked_for_and_the_worker_goes_on(worker, error, background):
     def failing():
@@ -160,7 +164,7 @@ def test_what_is_closed_before_its_turn_never_begins(worker):
     assert endless.count == 0
 
 
-def test_closing_what_cannot_be_closed_or_fails_to_does_not_stop_the_worker(worker):
+def test_closing_what_cannot_be_closed_or_fails_to_does_not_stop_the_worker(worker, caplog):
     def stubborn():
         try:
             yield 1
@@ -174,6 +178,9 @@ def test_closing_what_cannot_be_closed_or_fails_to_does_not_stop_the_worker(work
         next(stream)
         stream.close()
     assert list(worker.stream(iter([7]))) == [7] and worker.waiting() == 0
+    assert [str(record.exc_info[1]) for record in caplog.records] == ["no way out"], (
+        "told, and only what is worth telling"
+    )
 
 
 def test_everything_runs_on_one_and_the_same_thread(worker):

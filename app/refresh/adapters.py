@@ -40,6 +40,13 @@ class AdapterFolder:
             )
         return folder
 
+    def unused(self, version: str) -> str:
+        """The first name from `version` on that has no folder: a process killed before it listed its version leaves one behind."""
+        number = int(self._folder(version).name[1:])
+        while (self.root / f"v{number}").exists():
+            number += 1
+        return f"v{number}"
+
     def write(self, version: str, save: Callable[[Path], None]) -> Path:
         """Lets `save` fill a folder beside the final place and moves it there in one step.
 
@@ -58,7 +65,8 @@ class AdapterFolder:
             partial.rename(final)
         except (OSError, SafetensorError) as error:  # a full disk is a SafetensorError where the weights are written
             raise StorageError(
-                f"the new version could not be written to {str(final)!r} ({error}); the version in use stays. Check room and rights of the disk"
+                f"the new version could not be written to {str(final)!r} ({error}); the version in use stays. "
+                "Check room and rights of the disk"
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)

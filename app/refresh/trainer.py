@@ -73,7 +73,10 @@ def encode(model: LanguageModel, pairs: list[Pair]) -> list[EncodedPair]:
     """
     encoded = []
     for number, pair in enumerate(pairs, start=1):
-        context = model.chat_ids(with_system(pair.messages))
+        try:
+            context = model.chat_ids(with_system(pair.messages))
+        except InputError as error:
+            raise InputError(f"pair {number}: {error}") from error
         item = EncodedPair(context, model.answer_ids(pair.chosen), model.answer_ids(pair.rejected))
         longest = len(item.context) + max(len(item.chosen), len(item.rejected))
         if longest > model.context_length:

@@ -72,7 +72,7 @@ def add_endpoints(services: Services) -> None:
                 Request,
                 messages=(("user", prompt),),
                 persona=persona,
-                principles=(Principle(text=principle, framing=framing),) if principle or not persona else (),
+                principles=(checked(Principle, text=principle, framing=framing),) if principle or not persona else (),
                 arms=tuple(arms.split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
@@ -157,6 +157,8 @@ def add_endpoints(services: Services) -> None:
             token: the owner's, where one is set.
         """
         with _said_to_the_client():
+            if persona:
+                services.catalogue.get(persona)
             services.learn.use(persona, version, token)
         return {"persona": persona, "version": version}
 
@@ -193,7 +195,7 @@ def may_publish(services: Services, token: str) -> bool:
 
 def _add_export(export: Any) -> None:
     # A file result needs a component; it is on no page.
-    token, file = gr.Textbox(visible=False, label="token"), gr.File(visible=False, label="preferences.jsonl")
+    token, file = gr.Textbox("", visible=False, label="token"), gr.File(visible=False, label="preferences.jsonl")
     gr.on([], export, token, file, api_name="export")
 
 

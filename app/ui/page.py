@@ -14,6 +14,8 @@ from app.ui.theme import STYLE_SHEET, plumbline_theme
 def build_page(services: Services) -> gr.Blocks:
     """Builds the page over the use cases."""
     with gr.Blocks(title="Plumbline", analytics_enabled=False) as demo:
+        # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
+        add_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -21,7 +23,6 @@ def build_page(services: Services) -> gr.Blocks:
             compare = build_compare_tab(services, rater)
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
-        add_endpoints(services)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]

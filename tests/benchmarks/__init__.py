@@ -1,0 +1,1 @@
+"""Benchmarks, one command each: ratios inside one run, since machines are noisy. Not collected by pytest."""

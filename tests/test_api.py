@@ -1,0 +1,428 @@
+"""The endpoints of a real server on a tiny model, by `gradio_client`, by plain HTTP, and by the page's own events as a browser sends them."""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from pydantic import SecretStr
+
+from app.decoding.arms import ARM_NAMES
+from app.services import Services, build
+from app.settings import Settings
+from app.ui.page import build_page, launch
+from app.ui.render import ARM_TITLES
+from storage.records import Answer, Round, Vote
+
+HANG = 60.0
+PROMPT = "Why is the sky blue?"
+TOKEN = "kept-by-the-owner"
+
+
+@dataclass
+class Server:
+    """A running page with what lies under it."""
+
+    url: str
+    services: Services
+
+    def client(self) -> Client:
+        return Client(self.url, verbose=False, analytics_enabled=False)
+
+    def config(self) -> dict[str, Any]:
+        return httpx.get(f"{self.url}config", timeout=HANG).json()
+
+    def event(self, elem_id: str) -> int:
+        """The index of what a click on a component calls, as the page's own script reads it."""
+        config = self.config()
+        ids = {component["id"] for component in config["components"] if component["props"].get("elem_id") == elem_id}
+        (found,) = (d["id"] for d in config["dependencies"] if any(target in ids for target, _ in d["targets"]))
+        return found
+
+    def press(self, elem_id: str, data: list[Any]) -> list[dict[str, Any]]:
+        """Joins the queue as a browser does; returns every message up to the end of the event."""
+        session = uuid.uuid4().hex
+        body = {
+            "data": data,
+            "fn_index": self.event(elem_id),
+            "session_hash": session,
+            "event_data": None,
+            "trigger_id": None,
+        }
+        httpx.post(f"{self.url}gradio_api/queue/join", json=body, timeout=HANG).raise_for_status()
+        messages = []
+        with httpx.stream(
+            "GET", f"{self.url}gradio_api/queue/data", params={"session_hash": session}, timeout=HANG
+        ) as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data:"):
+                    messages.append(json.loads(line.removeprefix("data:")))
+                    if messages[-1]["msg"] in ("process_completed", "close_stream"):
+                        break
+        return messages
+
+    def post(self, name: str, body: str) -> str:
+        """Calls a named endpoint by plain HTTP with a body as it stands; returns the stream of its results."""
+        started = httpx.post(
+            f"{self.url}gradio_api/call/{name}",
+            content=body,
+            headers={"content-type": "application/json"},
+            timeout=HANG,
+        )
+        if started.status_code != 200:
+            return started.text
+        return httpx.get(f"{self.url}gradio_api/call/{name}/{started.json()['event_id']}", timeout=HANG).text
+
+
+@contextlib.contextmanager
+def serving(model: Path, data: Path, token: str | None = None) -> Iterator[Server]:
+    services = build(
+        Settings(data=data, model=str(model), device="cpu", admin_token=SecretStr(token) if token else None)
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = build_page(services)
+    _, url, _ = launch(page, port=port, prevent_thread_lock=True)
+    try:
+        yield Server(url, services)
+    finally:
+        page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def server(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tiny_folders["llama"], tmp_path_factory.mktemp("open")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A page whose owner has a token, with ten stored choices on the persona pirate."""
+    with serving(tiny_folders["llama"], tmp_path_factory.mktemp("guarded"), TOKEN) as running:
+        for number in range(10):
+            add_choice(running.services, number)
+        yield running
+
+
+def add_choice(services: Services, number: int, persona: str = "pirate") -> None:
+    answers = {
+        "linear_aligned": Answer("linear_aligned", "tea, matey", [1], "end", 0.1),
+        "baseline": Answer("baseline", "the sky", [2], "end", 0.1),
+    }
+    id_, messages = f"{persona}-{number}", [{"role": "user", "content": f"Question {number}?"}]
+    principles = [{"text": "Answer as a pirate.", "weight": 1.0}]
+    services.store.add_round(
+        Round(
+            id_,
+            "ann",
+            persona,
+            principles,
+            messages,
+            {},
+            "tiny",
+            "r",
+            "",
+            True,
+            "linear_aligned",
+            "baseline",
+            "0",
+            answers,
+        )
+    )
+    services.store.vote(Vote(id_, "ann", "first"))
+
+
+def compare(client: Client, **values: Any) -> dict[str, Any]:
+    return client.predict(
+        **{"prompt": PROMPT, "persona": "pirate", "seed": 3, "max_new_tokens": 12, **values}, api_name="/compare"
+    )
+
+
+def told(client: Client, api_name: str, **values: Any) -> str:
+    """The message of a call that fails."""
+    with pytest.raises(AppError) as caught:
+        client.predict(**values, api_name=api_name)
+    assert "Traceback" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- what a program gets
+
+
+def test_personas_are_listed(server: Server):
+    listed = server.client().predict(api_name="/personas")
+    assert {persona["id"] for persona in listed} >= set(server.services.catalogue.library)
+    assert all(set(persona) == {"id", "name", "principle", "framing", "ratio"} for persona in listed)
+
+
+def test_only_the_promised_endpoints_are_public(server: Server):
+    named = server.client().view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/compare", "/vote", "/personas", "/refresh", "/publish", "/export"}
+
+
+def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):
+    result = compare(server.client())
+    assert set(result) == {"round_id", "model", "adapter", "settings", "answers"} and list(result["answers"]) == list(
+        ARM_NAMES
+    )
+    stored = server.services.store.round(result["round_id"])
+    for arm, answer in result["answers"].items():
+        assert answer == {
+            key: getattr(stored.answers[arm], key) for key in ("text", "token_ids", "finish_reason", "seconds")
+        }
+    assert result["settings"] == stored.settings and stored.settings["seed"] == 3
+    assert compare(server.client())["answers"]["linear_aligned"]["text"] == result["answers"]["linear_aligned"]["text"]
+
+
+def test_principle_of_ones_own_and_ratio_0(server: Server):
+    result = compare(
+        server.client(),
+        persona="",
+        principle="an old sailor",
+        framing="answer_as",
+        ratio=0,
+        arms="principle_prompted,linear_aligned",
+    )
+    assert result["answers"]["principle_prompted"]["text"] == result["answers"]["linear_aligned"]["text"]
+
+
+def test_blind_comparison_names_no_arm_until_the_vote(server: Server):
+    client = server.client()
+    for _ in range(4):
+        result = compare(client, blind=True)
+        assert set(result["answers"]) == {"first", "second"} and all(
+            set(answer) == {"text"} for answer in result["answers"].values()
+        )
+        assert not any(name in json.dumps(result) for name in [*ARM_NAMES, *ARM_TITLES.values()])
+        stored = server.services.store.round(result["round_id"])
+        assert {
+            side: stored.answers[arm].text for side, arm in (("first", stored.first_arm), ("second", stored.second_arm))
+        } == {s: a["text"] for s, a in result["answers"].items()}
+        vote = client.predict(result["round_id"], "first", "my secret", api_name="/vote")
+        assert (vote["first_arm"], vote["second_arm"]) == (stored.first_arm, stored.second_arm)
+
+
+def test_repeated_vote_returns_the_first(server: Server):
+    client = server.client()
+    round_id = compare(client)["round_id"]
+    first = client.predict(round_id, "second", "my secret", "salty", api_name="/vote")
+    again = client.predict(round_id, "first", "my secret", api_name="/vote")
+    assert first == again and first["choice"] == "second" and first["second_arm"] == "linear_aligned"
+    assert client.predict(round_id, "first", "another secret", api_name="/vote")["choice"] == "first"
+
+
+def test_two_clients_at_once_get_their_own_texts(server: Server):
+    asked = [
+        {"persona": persona, "seed": seed, "max_new_tokens": 40}
+        for seed, persona in enumerate(("pirate", "zen", "robot", "pirate"))
+    ]
+    clients = [server.client() for _ in asked]
+    alone = [compare(client, **values)["answers"] for client, values in zip(clients, asked, strict=True)]
+    barrier = threading.Barrier(len(asked))
+
+    def ask(client: Client, values: dict[str, Any]) -> dict[str, Any]:
+        barrier.wait(HANG)
+        return compare(client, **values)
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        together = list(pool.map(ask, clients, asked))
+    assert [{arm: a["text"] for arm, a in t["answers"].items()} for t in together] == [
+        {arm: a["text"] for arm, a in t.items()} for t in alone
+    ]
+    assert len({t["round_id"] for t in together}) == len(asked)
+
+
+def test_refresh_publish_and_export(server: Server):
+    client = server.client()
+    assert "more to go" in told(client, "/refresh", persona="zen")
+    for number in range(10):
+        add_choice(server.services, number, "curt")
+    outcome = client.predict(persona="curt", epochs=4, api_name="/refresh")
+    assert {
+        "version",
+        "pairs_train",
+        "pairs_heldout",
+        "before",
+        "after",
+        "losses",
+        "seconds",
+        "published",
+        "reason",
+        "samples",
+    } == set(outcome)
+    assert outcome["published"] is (outcome["after"]["value"] > 0.5)
+    client.predict(outcome["version"], "curt", api_name="/publish")
+    assert (
+        compare(client, persona="curt")["adapter"] == outcome["version"]
+        and compare(client, persona="curt", adapter="none")["adapter"] is None
+    )
+    client.predict("none", "curt", api_name="/publish")
+    assert compare(client, persona="curt")["adapter"] is None
+    rows = [json.loads(line) for line in Path(client.predict(api_name="/export")).read_text().splitlines()]
+    of_curt = [row for row in rows if row["persona"] == "curt"]
+    assert len(of_curt) == 10
+    for row in of_curt:
+        assert [[message["role"] for message in row[key]] for key in ("prompt", "chosen", "rejected")] == [
+            ["user"],
+            ["assistant"],
+            ["assistant"],
+        ]
+        assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == ("tea, matey", "the sky")
+
+
+# --- errors are sentences
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ratio": "nan"}, "ratio is .*nan.*finite number"),
+        ({"top_p": 7}, "top_p is 7.*less than or equal to 1"),
+        ({"max_new_tokens": -5}, "max_new_tokens is -5"),
+        ({"persona": "nobody"}, "'nobody' does not exist; known are"),
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"prompt": " \n"}, "the prompt is empty"),
+        ({"prompt": 5}, "messages.0.1 is 5: input should be a valid string"),
+        ({"persona": ""}, "the principle is empty"),
+        ({"persona": "", "principle": "p" * 50_000}, "50000 characters long; it may have 2000"),
+        ({"persona": "", "principle": ["x"]}, "text is .*valid string"),
+        ({"persona": "", "principle": "x", "framing": "shout"}, "the framing is 'shout'"),
+        ({"prompt": "why " * 500}, "tokens long; this model reads 255"),
+        ({"arms": "amulett"}, "amulett"),
+        ({"adapter": "../../etc"}, "must be a version such as v3"),
+        ({"adapter": "v77"}, "'v77' does not exist"),
+        ({"seed": -2}, "seed is -2"),
+    ],
+)
+def test_bad_input_arrives_as_a_sentence(server: Server, values: dict[str, Any], message: str):
+    given = {"prompt": PROMPT, "persona": "pirate", "max_new_tokens": 8, **values}
+    assert re.search(message, told(server.client(), "/compare", **given))
+
+
+def test_number_that_is_none_arrives_as_a_sentence_by_plain_http(server: Server):
+    body = '{"data": ["Why?", "pirate", "", "principle", RATIO, 0.8, 0.5, 1, 4, 0.0, "none", "baseline", false, ""]}'
+    answer = server.post("compare", body.replace("RATIO", "NaN"))
+    assert "event: error" in answer and "ratio is nan" in answer
+    assert "event: complete" in server.post("compare", body.replace("RATIO", "1.0"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"round_id": "forged", "choice": "first", "rater": "x"}, "the round 'forged' does not exist"),
+        ({"round_id": "", "choice": "first", "rater": "x"}, "does not exist"),
+        ({"round_id": "forged", "choice": "baseline", "rater": "x"}, "must be one of first, second, tie, both_bad"),
+        ({"round_id": "forged", "choice": "first", "rater": ""}, "without a rater"),
+    ],
+)
+def test_forged_vote_is_refused(server: Server, values: dict[str, str], message: str):
+    assert message in told(server.client(), "/vote", **values)
+
+
+@pytest.mark.parametrize(
+    ("api_name", "values", "message"),
+    [
+        ("/refresh", {"persona": "nobody"}, "'nobody' does not exist"),
+        ("/refresh", {"epochs": 0}, "epochs is 0"),
+        ("/refresh", {"beta": "nan"}, "beta is"),
+        ("/publish", {"version": "v77"}, "'v77' does not exist"),
+        ("/publish", {"version": "none", "persona": "nobody"}, "'nobody' does not exist"),
+    ],
+)
+def test_bad_refresh_and_publication_are_refused(server: Server, api_name: str, values: dict[str, Any], message: str):
+    assert message in told(server.client(), api_name, **values)
+
+
+# --- the owner's token
+
+
+@pytest.mark.parametrize("token", ["", "wrong", f"{TOKEN} "])
+def test_export_and_publish_are_the_owners(guarded: Server, token: str):
+    client = guarded.client()
+    for api_name, values in (("/export", {}), ("/publish", {"version": "none"})):
+        assert "owner's token" in told(client, api_name, **values, token=token)
+    assert TOKEN not in told(client, "/export", token=token)
+
+
+def test_owner_may_export_and_publish(guarded: Server):
+    client = guarded.client()
+    assert len(Path(client.predict(token=TOKEN, api_name="/export")).read_text().splitlines()) == 10
+    assert client.predict("none", "zen", TOKEN, api_name="/publish") == {"persona": "zen", "version": "none"}
+
+
+def test_refresh_without_the_token_publishes_nothing_and_with_it_does(guarded: Server):
+    client = guarded.client()
+    visitor = client.predict(persona="pirate", epochs=10, api_name="/refresh")
+    assert visitor["after"]["value"] > 0.5 and visitor["published"] is False
+    assert guarded.services.store.published("pirate") == ""
+    assert "owner's token" in told(client, "/refresh", persona="pirate", token="wrong")
+    owner = client.predict(persona="pirate", epochs=10, token=TOKEN, api_name="/refresh")
+    assert owner["published"] is True and guarded.services.store.published("pirate") == owner["version"]
+
+
+def test_token_is_nowhere_in_what_the_page_sends(guarded: Server):
+    assert TOKEN not in httpx.get(guarded.url, timeout=HANG).text and TOKEN not in json.dumps(guarded.config())
+
+
+def test_private_event_of_the_use_button_does_not_publish_without_the_token(guarded: Server):
+    store = guarded.services.store
+    client = guarded.client()
+    version = client.predict(persona="pirate", epochs=2, api_name="/refresh")["version"]
+    guarded.services.learn.use("pirate", version, TOKEN)
+    for token in ("", "wrong", None):
+        answer = json.dumps(guarded.press("use", ["none", "pirate", token]))
+        assert "owner" in answer and store.published("pirate") == version
+    name = next(d["api_name"] for d in guarded.config()["dependencies"] if d["id"] == guarded.event("use"))
+    guarded.post(str(name), json.dumps({"data": ["none", "pirate", ""]}))
+    assert store.published("pirate") == version
+    assert "process_completed" in json.dumps(guarded.press("use", ["none", "pirate", TOKEN]))
+    assert store.published("pirate") == ""
+
+
+def test_private_event_of_the_learn_button_does_not_publish_without_the_token(guarded: Server):
+    before = guarded.services.store.published("zen")
+    for number in range(6):
+        add_choice(guarded.services, number, "zen")
+    versions = len(guarded.services.store.versions())
+    guarded.press("learn", ["zen", ""])
+    assert len(guarded.services.store.versions()) == versions + 1
+    assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
+
+
+# --- what the page shows
+
+
+def page_inputs(blind: bool, prompt: str = PROMPT) -> list[Any]:
+    return [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published", ""]
+
+
+def click_compare(server: Server, inputs: list[Any]) -> str:
+    messages = server.press("compare", inputs)
+    assert messages[-1]["msg"] == "process_completed" and messages[-1]["success"], messages[-1]
+    return json.dumps(messages)
+
+
+def test_page_streams_every_arm_and_a_blind_one_names_none(server: Server):
+    shown = click_compare(server, page_inputs(blind=False))
+    assert all(name in shown for name in ARM_NAMES)
+    hidden = click_compare(server, page_inputs(blind=True))
+    assert "First answer" in hidden
+    assert not any(name in hidden for name in [*ARM_NAMES, *(f">{title}" for title in ARM_TITLES.values())])
+
+
+def test_page_shows_markup_of_a_person_as_text(server: Server):
+    server.services.catalogue.save("Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann")
+    rendered = httpx.get(f"{server.url}config", timeout=HANG).text
+    assert "<b><img" not in rendered

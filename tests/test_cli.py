@@ -1,0 +1,284 @@
+"""The command line on a tiny model: exact JSON on standard output, sentences on standard error, exit status 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.__main__ import main
+from app.model import LanguageModel
+from storage.records import Answer, Round, Vote
+from storage.store import Store
+
+ROOT = Path(__file__).parent.parent
+ASK = ["compare", "--prompt", "Why is the sky blue?", "--max-new-tokens", "8", "--seed", "3"]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_folders: dict[str, Path]) -> Path:
+    monkeypatch.setenv("PLUMBLINE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PLUMBLINE_MODEL", str(tiny_folders["llama"]))
+    monkeypatch.setenv("PLUMBLINE_DEVICE", "cpu")
+    monkeypatch.delenv("PLUMBLINE_ADMIN_TOKEN", raising=False)
+    return tmp_path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Runs a command that prints one JSON object and nothing else on standard output."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Runs a command that fails; returns its one sentence."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("plumbline: ")]
+    assert captured.out == "" and len(lines) == 1 and "Traceback" not in captured.err
+    return lines[0].removeprefix("plumbline: ")
+
+
+def write_pairs(path: Path, count: int = 10) -> Path:
+    rows = ({"prompt": f"Question {i}?", "chosen": "tea, matey", "rejected": "the sky"} for i in range(count))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def add_choice(data: Path, number: int, persona: str = "pirate", choice: str = "second") -> None:
+    answers = {
+        arm: Answer(arm, text, [1], "end", 0.1)
+        for arm, text in (("baseline", "the sky"), ("linear_aligned", "tea, matey"))
+    }
+    id_, messages = f"{persona}-{number}", [{"role": "user", "content": f"Question {number}?"}]
+    store, principles = Store(data), [{"text": "Answer as a pirate.", "weight": 1.0}]
+    store.add_round(
+        Round(
+            id_,
+            "ann",
+            persona,
+            principles,
+            messages,
+            {"seed": 1},
+            "tiny",
+            "r",
+            "",
+            False,
+            "baseline",
+            "linear_aligned",
+            "0",
+            answers,
+        )
+    )
+    store.vote(Vote(id_, "bob", choice))
+
+
+def test_compare_prints_exactly_what_is_promised(capsys: pytest.CaptureFixture[str], tiny_folders: dict[str, Path]):
+    report = printed(capsys, *ASK, "--principle", "a pirate", "--framing", "answer_as", "--json")
+    assert list(report) == ["model", "adapter", "settings", "contexts", "arms"]
+    assert report["model"] == str(tiny_folders["llama"]) and report["adapter"] is None
+    assert report["settings"] == {
+        "ratio": 2.0,
+        "kl_budget": None,
+        "top_p": 0.8,
+        "temperature": 0.5,
+        "seed": 3,
+        "max_new_tokens": 8,
+    }
+    assert list(report["contexts"]) == ["base", "principle"]
+    model = LanguageModel.load(str(tiny_folders["llama"]))
+    for context in report["contexts"].values():
+        assert set(context) == {"text", "token_ids"} and model.text_ids(context["text"]) == context["token_ids"]
+    assert "Answer as a pirate." in report["contexts"]["principle"]["text"]
+    assert report["contexts"]["base"]["text"] == report["contexts"]["principle"]["text"].replace(
+        " Answer as a pirate.", ""
+    )
+    assert list(report["arms"]) == ["baseline", "principle_prompted", "linear_aligned"]
+    for arm in report["arms"].values():
+        assert set(arm) == {"text", "token_ids", "finish_reason", "seconds"}
+        assert arm["text"] == model.decode(arm["token_ids"]) and arm["finish_reason"] in ("end", "length")
+
+
+def test_same_seed_prints_the_same_and_arms_can_be_chosen(capsys: pytest.CaptureFixture[str]):
+    command = [*ASK, "--persona", "pirate", "--arms", "linear_aligned,baseline", "--json"]
+    one, again = ({arm: a["text"] for arm, a in printed(capsys, *command)["arms"].items()} for _ in range(2))
+    assert one == again and set(one) == {"baseline", "linear_aligned"}
+
+
+def test_compare_without_json_prints_the_texts(capsys: pytest.CaptureFixture[str]):
+    assert main([*ASK, "--persona", "pirate"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("--- ")] == [
+        "baseline",
+        "principle_prompted",
+        "linear_aligned",
+    ]
+
+
+def test_refresh_from_a_file_makes_a_version_that_compare_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    pairs = write_pairs(tmp_path / "pairs.jsonl")
+    report = printed(capsys, "refresh", "--pairs", str(pairs), "--epochs", "4", "--json")
+    assert list(report) == [
+        "version",
+        "pairs_train",
+        "pairs_heldout",
+        "before",
+        "after",
+        "losses",
+        "seconds",
+        "published",
+        "reason",
+    ]
+    assert (report["version"], report["pairs_train"], report["pairs_heldout"]) == ("v1", 8, 2)
+    for measured in (report["before"], report["after"]):
+        assert (
+            set(measured) == {"accuracy", "interval"}
+            and 0 <= measured["interval"][0] <= measured["accuracy"] <= measured["interval"][1] <= 1
+        )
+    assert report["before"]["accuracy"] == 0.5 and len(report["losses"]) == 8 and report["seconds"] > 0
+    assert report["published"] is (report["after"]["accuracy"] > 0.5) and report["reason"]
+    learnt = printed(capsys, *ASK, "--persona", "pirate", "--adapter", "v1", "--json")
+    assert learnt["adapter"] == "v1"
+    assert printed(capsys, *ASK, "--persona", "pirate", "--adapter", "none", "--json")["adapter"] is None
+    for name, told in (("../../etc", "'../../etc'; it must be a version such as v3"), ("v7", "'v7' does not exist")):
+        assert told in refused(capsys, *ASK, "--persona", "pirate", "--adapter", name, "--json")
+
+
+def test_refresh_from_stored_choices_of_one_persona_or_all(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    for number in range(6):
+        add_choice(tmp_path / "data", number)
+    assert "there are 0 clear choices" in refused(capsys, "refresh", "--persona", "zen")
+    assert main(["refresh", "--persona", "pirate", "--epochs", "1"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("v1: 5 pairs learnt") and "step 1/2: loss" in captured.err
+    assert printed(capsys, "refresh", "--all", "--epochs", "1", "--json")["version"] == "v2"
+    assert [version.scope for version in Store(tmp_path / "data").versions()] == ["", "pirate"]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "{",
+        '["no object"]',
+        '{"prompt": "a", "chosen": "b"}',
+        '{"prompt": "", "chosen": "b", "rejected": "c"}',
+        "\ufffd\x00",
+    ],
+)
+def test_line_of_a_pairs_file_that_is_wrong_is_told_by_its_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, spoilt: str
+):
+    path = write_pairs(tmp_path / "pairs.jsonl")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], spoilt, *lines[3:]]))
+    assert f"{path}, line 4: " in refused(capsys, "refresh", "--pairs", str(path))
+    assert not (tmp_path / "data").exists() or Store(tmp_path / "data").versions() == []
+
+
+def test_export_writes_trl_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    for number, choice in enumerate(("first", "second", "tie", "both_bad")):
+        add_choice(tmp_path / "data", number, choice=choice)
+    out = tmp_path / "preferences.jsonl"
+    assert main(["export", "--out", str(out)]) == 0
+    assert "2 pairs written" in capsys.readouterr().out
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows] == [
+        ("the sky", "tea, matey"),
+        ("tea, matey", "the sky"),
+    ]
+    assert all(
+        [message["role"] for key in ("prompt", "chosen", "rejected") for message in row[key]]
+        == ["user", "assistant", "assistant"]
+        for row in rows
+    )
+    assert "no-such-folder" in refused(capsys, "export", "--out", str(tmp_path / "no-such-folder" / "x.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([*ASK, "--persona", "nobody"], "'nobody' does not exist; known are"),
+        ([*ASK, "--principle", ""], "the principle is empty"),
+        ([*ASK, "--principle", "p" * 50_000], "50000 characters"),
+        ([*ASK, "--persona", "pirate", "--ratio", "nan"], "ratio is nan"),
+        ([*ASK, "--persona", "pirate", "--top-p", "7"], "top_p is 7.0"),
+        ([*ASK, "--persona", "pirate", "--max-new-tokens", "-5"], "max_new_tokens is -5"),
+        ([*ASK, "--persona", "pirate", "--arms", "baseline,amulett"], "amulett"),
+        ([*ASK, "--persona", "pirate", "--arms", ""], "choose one or more of"),
+        ([*ASK, "--persona", "pirate", "--prompt", "  "], "the prompt is empty"),
+        (
+            [*ASK, "--persona", "pirate", "--model", "./no-such-folder"],
+            "the model folder './no-such-folder' does not exist",
+        ),
+        (["refresh", "--pairs", "no-such-file.jsonl"], "'no-such-file.jsonl' does not exist"),
+        (["refresh", "--persona", "nobody"], "'nobody' does not exist"),
+        (["refresh", "--all", "--epochs", "0"], "epochs is 0"),
+        (["refresh", "--all", "--beta", "inf"], "beta is inf"),
+        (["refresh", "--all"], "6 more to go"),
+    ],
+)
+def test_bad_value_is_a_sentence_and_exit_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str):
+    sentence = refused(capsys, *arguments)
+    assert told in sentence and len(sentence) < 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["compare", "--persona", "pirate"], "--prompt"),
+        (["compare", "--prompt", "Why?"], "--persona --principle"),
+        (["compare", "--prompt", "Why?", "--persona", "pirate", "--principle", "x"], "not allowed with"),
+        ([*ASK, "--persona", "pirate", "--ratio", "much"], "--ratio"),
+        ([*ASK, "--persona", "pirate", "--framing", "shout"], "--framing"),
+        (["refresh"], "--pairs --persona --all"),
+        (["refresh", "--all", "--objective", "ppo"], "--objective"),
+        (["export"], "--out"),
+        (["fly"], "fly"),
+    ],
+)
+def test_missing_and_unknown_arguments_are_told_by_name(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert caught.value.code == 2 and told in captured.err and captured.out == ""
+
+
+def test_data_folder_that_cannot_be_made_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PLUMBLINE_DATA", str(tmp_path / "file" / "data"))
+    assert "set PLUMBLINE_DATA" in refused(capsys, *ASK, "--persona", "pirate")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=ROOT,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_process_of_its_own_prints_one_json_object_and_nothing_else():
+    result = run(*ASK, "--persona", "pirate", "--json")
+    assert result.returncode == 0, result.stderr
+    assert set(json.loads(result.stdout)) == {"model", "adapter", "settings", "contexts", "arms"}
+
+
+def test_a_process_of_its_own_fails_with_a_sentence():
+    result = run(*ASK, "--persona", "pirate", "--adapter", "../../etc", "--json")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "plumbline: the adapter is '../../etc'" in result.stderr and "Traceback" not in result.stderr

@@ -1,0 +1,86 @@
+"""What each part must not know: a process of its own imports it and tells what came with it."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def modules_below(folder: str) -> list[str]:
+    """The importable names of a folder's modules, the package itself first."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / folder).rglob("*.py")}
+    return sorted(name.removesuffix(".__init__") for name in names)
+
+
+@cache
+def loaded_by(*modules: str) -> frozenset[str]:
+    """Names of everything that is in `sys.modules` after these imports in a fresh process."""
+    script = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", script, *modules], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return frozenset(result.stdout.split())
+
+
+def foreign(*modules: str) -> set[str]:
+    """Top-level packages that came with these imports and do not belong to Python."""
+    return {name.partition(".")[0] for name in loaded_by(*modules)} - sys.stdlib_module_names
+
+
+def test_decoding_knows_token_ids_only():
+    loaded = foreign(*modules_below("app/decoding"))
+    assert "torch" in loaded
+    assert not loaded & {"transformers", "peft", "tokenizers", "gradio", "storage", "personas", "sqlite_utils"}
+    inside = {name for name in loaded_by(*modules_below("app/decoding")) if name.startswith("app.")}
+    assert all(name.startswith("app.decoding") for name in inside), inside
+
+
+@pytest.mark.parametrize("module", ["app.decoding.rules", "app.refresh.objectives"])
+def test_pure_maths_loads_torch_and_nothing_else(module: str):
+    assert foreign(module) - foreign("torch") == {"app"}
+    assert {name for name in loaded_by(module) if name.startswith("app.")} == {module, module.rpartition(".")[0]}
+
+
+def test_storage_and_personas_know_no_models_and_no_page():
+    modules = [*modules_below("storage"), *modules_below("personas")]
+    assert not foreign(*modules) & {"torch", "transformers", "peft", "tokenizers", "gradio"}
+    inside = {name for name in loaded_by(*modules) if name.startswith("app.")}
+    assert inside == {"app.errors"}
+
+
+def test_insights_know_no_model_no_page_and_no_database():
+    assert not foreign("app.insights") & {"torch", "transformers", "gradio", "sqlite_utils", "storage", "personas"}
+
+
+def test_adapter_folders_and_pairs_and_prompts_know_no_model():
+    assert not foreign("app.prompts", "app.refresh.pairs", "app.errors", "app.settings") & {
+        "torch",
+        "transformers",
+        "gradio",
+        "sqlite_utils",
+        "storage",
+    }
+
+
+def test_only_the_page_knows_gradio():
+    modules = [
+        name
+        for folder in ("app", "storage", "personas")
+        for name in modules_below(folder)
+        if not name.startswith("app.ui")
+    ]
+    assert "app.services" in modules and "app.learn" in modules
+    assert not foreign(*modules) & {"gradio", "gradio_client"}
+
+
+def test_rendering_is_free_of_gradio():
+    assert not foreign("app.ui.render") & {"gradio", "gradio_client"}
+
+
+def test_votes_personas_and_turns_know_no_model():
+    assert not foreign("app.label", "app.catalogue", "app.worker") & {"torch", "transformers", "gradio"}

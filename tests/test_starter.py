@@ -1,0 +1,102 @@
+"""The bundled model as a stranger finds it, its training data's held-out line, and its trainer end to end in small."""
+
+from itertools import islice
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from app.model import LanguageModel
+from app.prompts import SYSTEM_TEXT, chat
+from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
+from app.starter.dataset import Corpus, Sample, is_held_out
+from app.starter.train import encode, loss_of_rows, packed_rows, train, train_tokenizer
+
+CONFIG = yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return Corpus(CONFIG)
+
+
+def test_weights_are_small_safetensors_that_stock_transformers_loads():
+    files = list(WEIGHTS_FOLDER.iterdir())
+    assert all(file.stat().st_size < 10_000_000 for file in files)
+    assert {f.suffix for f in files} <= {".safetensors", ".json", ".jinja"}
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS_FOLDER)
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS_FOLDER)
+    assert sum(p.numel() for p in model.parameters()) <= 12_000_000
+    text = tokenizer.apply_chat_template(chat([{"role": "user", "content": "Hi"}]), tokenize=False, add_generation_prompt=True)
+    assert text == f"<|system|>{SYSTEM_TEXT}<|end|><|user|>Hi<|end|><|assistant|>"
+
+
+def test_the_starter_answers_in_words_and_ends_by_itself():
+    model = LanguageModel.load("starter")
+    ids = torch.tensor([model.chat_ids(chat([{"role": "user", "content": "How do I make creamy scrambled eggs?"}]))])
+    out = model._model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=120, do_sample=False)
+    answer = out[0, ids.shape[1] :].tolist()
+    assert answer[-1] in model.end_ids
+    assert "egg" in model.decode(answer).lower() and len(model.decode(answer).split()) > 8
+
+
+def test_training_never_crosses_the_held_out_line(corpus):
+    prompts = {p for t in corpus.topics for p in t["prompts"]} | {p for g in corpus.gold for p in [g["prompt"], *g["wordings"]]}
+    forbidden_topics = {t["prompts"][0] for t in corpus.topics if is_held_out("topic", t["prompts"][0])}
+    forbidden_topics |= {g["prompt"] for g in corpus.gold if is_held_out("topic", g["prompt"])}
+    assert len(forbidden_topics) > 20
+    for sample in islice(corpus.samples(3), 5000):
+        wording = sample.system.removeprefix(SYSTEM_TEXT).strip()
+        assert not (wording and is_held_out("wording", wording))
+        assert sample.topic not in forbidden_topics
+        if sample.user in prompts:
+            assert not is_held_out("prompt", sample.user)
+
+
+def test_the_held_out_side_is_not_empty_and_keeps_to_itself(corpus):
+    wordings = {s.system.removeprefix(SYSTEM_TEXT).strip() for s in islice(corpus.samples(4, held_out=True), 2000)} - {""}
+    assert len(wordings) > 100 and all(is_held_out("wording", w) for w in wordings)
+
+
+def test_no_persona_means_the_plain_voice_and_the_same_seed_the_same_samples(corpus):
+    samples = list(islice(corpus.samples(5), 2000))
+    assert samples == list(islice(corpus.samples(5), 2000))
+    assert all((s.persona == "plain") == (s.system == SYSTEM_TEXT) for s in samples)
+    assert 0.15 < sum(s.persona == "plain" for s in samples) / len(samples) < 0.35
+
+
+def test_packed_rows_hold_whole_chats_that_cannot_see_each_other():
+    sample = Sample(SYSTEM_TEXT, "How do I boil an egg?", "Boil an egg for six minutes.")
+    tokenizer = train_tokenizer(iter([sample] * 3), 300)
+    ids, weights = encode(tokenizer, sample, 0.1)
+    assert ids[-1] == tokenizer.eos_token_id and weights[-1] == 1.0 and weights[0] == 0.1
+    row = next(packed_rows(iter([(ids, weights)] * 9), 3 * len(ids) + 5, tokenizer.pad_token_id))
+    assert row["ids"].tolist() == ids * 3 + [tokenizer.pad_token_id] * 5
+    assert row["positions"].tolist()[: 2 * len(ids)] == [*range(len(ids))] * 2
+    assert row["segment"].tolist() == [1] * len(ids) + [2] * len(ids) + [3] * len(ids) + [0] * 5
+    assert row["weights"][[0, len(ids), 2 * len(ids)]].tolist() == [0.0] * 3
+
+    # The loss of three packed copies is the loss of one: nothing leaks from chat to chat.
+    from tests.models import CONFIGS
+
+    config = CONFIGS["llama"][0]
+    config.vocab_size = len(tokenizer)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    alone = next(packed_rows(iter([(ids, weights)] * 2), len(ids), tokenizer.pad_token_id))
+    losses = [loss_of_rows(model, {k: v[None] for k, v in r.items()}).item() for r in (row, alone)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = {**CONFIG, **small, "vocab_size": 600, "steps": 100, "rows_per_step": 2, "row_tokens": 256, "warmup_steps": 5}
+    train(config, tmp_path / "build", tmp_path / "out", resume=False)
+    first = (tmp_path / "build" / "loss.jsonl").read_text().splitlines()
+    assert len(first) == 1 and '"step": 100' in first[0]
+    train({**config, "steps": 200}, tmp_path / "build", tmp_path / "out", resume=True)
+    steps = [yaml.safe_load(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
+    assert [s["step"] for s in steps] == [100, 200] and steps[1]["loss"] < steps[0]["loss"]
+    model = LanguageModel.load(str(tmp_path / "out"))
+    assert model._model.dtype == torch.float32 and model.end_ids == {model.tokenizer.convert_tokens_to_ids("<|end|>")}
