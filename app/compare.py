@@ -21,8 +21,8 @@ from app.decoding.streaming import TextStream
 from app.errors import InputError
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
-from app.refresh.adapters import AdapterFolder
 from app.version import VERSION
+from app.versions import Versions
 from app.worker import Worker
 from storage.records import Answer, Round
 from storage.store import Store
@@ -94,14 +94,12 @@ class Compare:
 
     Args:
         model, worker: the model and the thread that owns it.
-        store, catalogue, adapters: rounds, personas and versions.
+        store, catalogue, versions: rounds, personas and adapter versions.
     """
 
-    def __init__(
-        self, model: LanguageModel, worker: Worker, store: Store, catalogue: Catalogue, adapters: AdapterFolder
-    ):
+    def __init__(self, model: LanguageModel, worker: Worker, store: Store, catalogue: Catalogue, versions: Versions):
         self.model, self._worker, self._store = model, worker, store
-        self._catalogue, self._adapters = catalogue, adapters
+        self._catalogue, self._versions = catalogue, versions
         self._running: dict[str, Comparison] = {}
 
     def start(self, request: Request, rater: str) -> Comparison:
@@ -180,27 +178,18 @@ class Compare:
     def resolve_adapter(self, wanted: str | None, persona: str) -> str:
         """The version to answer with: the one named, or what is published for the persona; "" is the original model.
 
-        A published version that was made for another model is passed over.
-
         Raises:
-            InputError, NotFoundError: no such version.
-            ModelError: the version named was made for another model.
+            InputError, NotFoundError: no such version, or one of another model.
         """
         if wanted is None:
-            version = self._store.published(persona)
-            made_for = self._store.version(version).model_revision if version else ""
-            return version if version and made_for == self.model.revision else ""
-        if wanted in ("", "none"):
-            return ""
-        self._adapters.path(wanted)
-        made_for = self._store.version(wanted).model_revision
-        if made_for != self.model.revision:
-            raise InputError(
-                f"the adapter version {wanted!r} was made for another model ({made_for}); this one is {self.model.name} ({self.model.revision})"
-            )
-        return wanted
+            return self._versions.in_use(persona)
+        return "" if wanted in ("", "none") else self._versions.checked(wanted)
 
     def _principles(self, request: Request) -> list[Principle]:
+        if request.persona and request.principles:
+            raise InputError(
+                f"both the persona {request.persona[:40]!r} and a principle were given; leave one of them out"
+            )
         if request.persona:
             persona = self._catalogue.get(request.persona)
             return [Principle(text=persona.principle, framing=persona.framing)]
@@ -215,7 +204,7 @@ class Compare:
     def _steps(self, comparison: Comparison) -> Iterator[list[TokenEvent]]:
         settings, adapter = comparison.request.settings, comparison.adapter or None
         if adapter:
-            self.model.load_adapter(adapter, self._adapters.path(adapter))
+            self.model.load_adapter(adapter, self._versions.adapters.path(adapter))
         room = self.model.context_length - max(map(len, comparison.contexts))
         settings = settings.model_copy(update={"max_new_tokens": min(settings.max_new_tokens, room)})
         weights = torch.tensor([p.weight for p in comparison.principles], device=self.model.device)

@@ -21,9 +21,9 @@ from app.errors import BusyError, NotAllowedError
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
-from app.refresh.adapters import AdapterFolder
 from app.refresh.pairs import Pair, make_pair, split
 from app.refresh.trainer import RefreshSettings, Step, encode, margins, train
+from app.versions import Versions
 from app.worker import Worker
 from storage.export import decisive
 from storage.records import Version
@@ -64,7 +64,7 @@ class Learn:
 
     Args:
         model, worker: the model and the thread that owns it.
-        store, adapters: votes, versions and their folders.
+        store, versions: votes and adapter versions.
         admin_token: where given, publishing and rollback ask for it.
     """
 
@@ -73,10 +73,10 @@ class Learn:
         model: LanguageModel,
         worker: Worker,
         store: Store,
-        adapters: AdapterFolder,
+        versions: Versions,
         admin_token: SecretStr | None = None,
     ):
-        self.model, self._worker, self._store, self._adapters = model, worker, store, adapters
+        self.model, self._worker, self._store, self._versions = model, worker, store, versions
         self._admin_token = admin_token
         self._one_at_a_time = threading.Lock()
 
@@ -125,10 +125,10 @@ class Learn:
 
         Raises:
             NotAllowedError: an owner's token is set and was not given.
-            NotFoundError: no such version.
+            InputError, NotFoundError: no such version, or one of another model.
         """
         self.authorise(token)
-        self._store.publish(scope, "" if version == "none" else version)
+        self._store.publish(scope, "" if version in ("", "none") else self._versions.checked(version))
 
     def _steps(
         self, training: list[Pair], held_out: list[Pair], scope: str, settings: RefreshSettings, publish: bool
@@ -136,9 +136,9 @@ class Learn:
         # A None only gives way: the worker may then do something else before it comes back.
         started = time.monotonic()
         train_set, test_set = encode(self.model, training), encode(self.model, held_out)
-        current = self._current(scope)
+        current = self._versions.in_use(scope) or None
         if current:
-            self.model.load_adapter(current, self._adapters.path(current))
+            self.model.load_adapter(current, self._versions.adapters.path(current))
         base = margins(self.model, test_set, None)
         before = _accuracy(margins(self.model, test_set, current) - base if current else torch.zeros(len(test_set)))
         prompts = list({pair.prompt: pair for pair in held_out}.values())[:SAMPLES]
@@ -150,8 +150,8 @@ class Learn:
                 yield step
             after = _accuracy(margins(self.model, test_set, IN_TRAINING) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING)
-            version = self._adapters.unused(self._store.next_version_id())
-            self._adapters.write(version, partial(self._save, IN_TRAINING))
+            version = self._versions.adapters.unused(self._store.next_version_id())
+            self._versions.adapters.write(version, partial(self._save, IN_TRAINING))
         finally:
             self.model.drop_adapter(IN_TRAINING)
         passed, reason = _gate(before, after)
@@ -178,10 +178,6 @@ class Learn:
 
     def _save(self, adapter: str, folder: Path) -> None:
         self.model.save_adapter(adapter, folder)
-
-    def _current(self, scope: str) -> str | None:
-        version = self._store.published(scope)
-        return version if version and self._store.version(version).model_revision == self.model.revision else None
 
     def _answers(self, pairs: list[Pair], adapter: str | None) -> Generator[None, None, list[str]]:
         settings = DecodeSettings(temperature=0, max_new_tokens=SAMPLE_TOKENS)

@@ -276,6 +276,7 @@ class LanguageModel:
         """Forgets an adapter; the original model and the others stay."""
         self._folders.pop(name, None)
         if self._peft is not None and name in self._peft.peft_config:
+            self._peft.set_adapter("unused")  # peft warns of an active adapter that goes
             self._peft.delete_adapter(name)
         self._active = "?"
 

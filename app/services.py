@@ -9,6 +9,7 @@ from app.learn import Learn
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
 from app.settings import Settings
+from app.versions import Versions
 from app.worker import Worker
 from personas import load_library
 from storage.store import Store
@@ -26,6 +27,7 @@ class Services:
     compare: Compare
     label: Label
     learn: Learn
+    versions: Versions
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -43,13 +45,15 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
+    versions = Versions(model, store, adapters)
     return Services(
         settings=settings,
         store=store,
         catalogue=catalogue,
         model=model,
         worker=worker,
-        compare=Compare(model, worker, store, catalogue, adapters),
+        compare=Compare(model, worker, store, catalogue, versions),
         label=Label(store),
-        learn=Learn(model, worker, store, adapters, settings.admin_token),
+        learn=Learn(model, worker, store, versions, settings.admin_token),
+        versions=versions,
     )

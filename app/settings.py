@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     admin_token: where set, publishing, rollback and export ask for it.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PLUMBLINE_")
+    model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
 
     data: Path = Path("data")
     model: str = "starter"

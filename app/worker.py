@@ -103,7 +103,7 @@ class Worker:
             return "end", None
         except StopIteration:
             return "end", None
-        except BaseException as error:
+        except BaseException as error:  # all of it belongs to whoever asked; the one thread outlives every job
             if job.abandoned.is_set():
                 logger.warning("a job failed after it was given up", exc_info=error)
             return "raised", error

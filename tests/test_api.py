@@ -25,7 +25,7 @@ from app.ui.page import build_page, launch
 from app.ui.render import ARM_TITLES
 from storage.records import Answer, Round, Vote
 
-HANG = 60.0
+HANG = 600.0
 PROMPT = "Why is the sky blue?"
 TOKEN = "kept-by-the-owner"
 
@@ -295,7 +295,9 @@ def test_refresh_publish_and_export(server: Server):
         ({"prompt": ""}, "the prompt is empty"),
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"prompt": 5}, "messages.0.1 is 5: input should be a valid string"),
-        ({"persona": ""}, "the principle is empty"),
+        ({"persona": ""}, "no persona and no principle was given"),
+        ({"principle": "Be brief."}, "both the persona 'pirate' and a principle were given"),
+        ({"persona": "", "principle": " "}, "the principle is empty"),
         ({"persona": "", "principle": "p" * 50_000}, "50000 characters long; it may have 2000"),
         ({"persona": "", "principle": ["x"]}, "text is .*valid string"),
         ({"persona": "", "principle": "x", "framing": "shout"}, "the framing is 'shout'"),

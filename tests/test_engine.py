@@ -18,7 +18,10 @@ PROMPT = "Why is the sky blue?"
 
 
 def contexts_of(model, principle="The reader is seven years old."):
-    chats = [[{"role": "system", "content": s}, {"role": "user", "content": PROMPT}] for s in (SYSTEM, f"{SYSTEM} {principle}")]
+    chats = [
+        [{"role": "system", "content": s}, {"role": "user", "content": PROMPT}]
+        for s in (SYSTEM, f"{SYSTEM} {principle}")
+    ]
     return [model.chat_ids(chat) for chat in chats]
 
 
@@ -26,7 +29,13 @@ def run(model, names, contexts=None, weights=ONE, stop=lambda: False, deadline=f
     settings = DecodeSettings(**{"max_new_tokens": 24, "temperature": 0.0, **values})
     tokens, reasons = {name: [] for name in names}, {}
     events = decode(
-        model.forward, contexts or contexts_of(model), build_arms(list(names), weights, settings), settings, model.end_ids, stop=stop, deadline=deadline
+        model.forward,
+        contexts or contexts_of(model),
+        build_arms(list(names), weights, settings),
+        settings,
+        model.end_ids,
+        stop=stop,
+        deadline=deadline,
     )
     for step in events:
         for event in step:
@@ -163,7 +172,9 @@ def test_kl_budget_reaches_the_loop(llama):
 
 def test_gradients_stay_on_outside_the_loop(llama):
     settings = DecodeSettings(max_new_tokens=4)
-    for _ in decode(llama.forward, contexts_of(llama), build_arms(["baseline"], ONE, settings), settings, llama.end_ids):
+    for _ in decode(
+        llama.forward, contexts_of(llama), build_arms(["baseline"], ONE, settings), settings, llama.end_ids
+    ):
         assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 

@@ -28,7 +28,7 @@ from storage.records import Answer, Round, Vote
 from storage.store import Store
 
 ROOT = Path(__file__).parent.parent
-HANG = 60.0
+HANG = 600.0
 QUICK = RefreshSettings(epochs=3, learning_rate=0.01)
 GOOD, BAD = "tea, matey", "the sky"
 

@@ -58,7 +58,11 @@ def test_batched_left_padded_rows_equal_single_rows(tiny_model):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("/no/such/folder", "does not exist"), ("./nowhere", "does not exist"), ("someone/no-such-model", "could not be loaded")],
+    [
+        ("/no/such/folder", "does not exist"),
+        ("./nowhere", "does not exist"),
+        ("someone/no-such-model", "could not be loaded"),
+    ],
 )
 def test_missing_models_are_named(name, words):
     with pytest.raises(ModelError, match=words) as caught:
@@ -74,13 +78,20 @@ def test_an_unreachable_hub_is_a_sentence_not_a_traceback():
         "from app.model import LanguageModel\nfrom app.errors import ModelError\n"
         "try:\n    LanguageModel.load('someone/some-model')\nexcept ModelError as error:\n    print('SENTENCE', error)\n"
     )
-    environment = {"PATH": "/usr/bin:/bin", "HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HUB_OFFLINE": "0", "HF_HOME": "/nonexistent"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": "/nonexistent",
+    }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300)
     assert done.stdout.startswith("SENTENCE the model 'someone/some-model' could not be loaded"), done.stderr
 
 
 def test_a_model_without_a_causal_head_is_refused(tmp_path):
-    BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=99)).save_pretrained(tmp_path)
+    BertModel(
+        BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=99)
+    ).save_pretrained(tmp_path)
     make_tokenizer(None).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="without the head"):
         LanguageModel.load(str(tmp_path))

@@ -26,7 +26,10 @@ def test_figures_of_the_authors_code(case):
     assert torch.allclose(log_probs.exp(), torch.tensor(case["next_token_probabilities"]), atol=1e-5)
     assert log_probs.argmax(-1).tolist() == case["greedy_tokens"]
     support = [sorted(row.isfinite().nonzero().flatten().tolist()) for row in log_probs]
-    expected = [sorted(i for i, kept in enumerate(row) if kept) if len(row) == base.shape[-1] else sorted(row) for row in case["support"]]
+    expected = [
+        sorted(i for i, kept in enumerate(row) if kept) if len(row) == base.shape[-1] else sorted(row)
+        for row in case["support"]
+    ]
     assert support == expected
 
 
@@ -78,7 +81,9 @@ def test_kl_budget_is_kept_and_used_up(seed, budget, ratio):
     target = prompted + ratio * (prompted - base)
     result = rules.within_kl_budget(prompted, target, budget)
     kl = torch.nn.functional.kl_div(prompted.log_softmax(-1), result.log_softmax(-1), log_target=True, reduction="sum")
-    full = torch.nn.functional.kl_div(prompted.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction="sum")
+    full = torch.nn.functional.kl_div(
+        prompted.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction="sum"
+    )
     assert float(kl) <= budget + 1e-4
     assert float(kl) == pytest.approx(min(budget, float(full)), abs=2e-3)
 
@@ -87,7 +92,9 @@ def test_kl_grows_with_the_ratio_and_an_infinite_budget_is_the_plain_ratio():
     base, prompted = random_logits(3, 64), random_logits(4, 64)
     direction, reference = prompted - base, prompted.log_softmax(-1)
     divergences = [
-        torch.nn.functional.kl_div(reference, (prompted + r * direction).log_softmax(-1), log_target=True, reduction="sum")
+        torch.nn.functional.kl_div(
+            reference, (prompted + r * direction).log_softmax(-1), log_target=True, reduction="sum"
+        )
         for r in torch.linspace(0, 8, 30)
     ]
     assert all(a <= b + 1e-6 for a, b in zip(divergences, divergences[1:], strict=False))

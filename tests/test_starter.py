@@ -28,7 +28,9 @@ def test_weights_are_small_safetensors_that_stock_transformers_loads():
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS_FOLDER)
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS_FOLDER)
     assert sum(p.numel() for p in model.parameters()) <= 12_000_000
-    text = tokenizer.apply_chat_template(chat([{"role": "user", "content": "Hi"}]), tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(
+        chat([{"role": "user", "content": "Hi"}]), tokenize=False, add_generation_prompt=True
+    )
     assert text == f"<|system|>{SYSTEM_TEXT}<|end|><|user|>Hi<|end|><|assistant|>"
 
 
@@ -42,7 +44,9 @@ def test_the_starter_answers_in_words_and_ends_by_itself():
 
 
 def test_training_never_crosses_the_held_out_line(corpus):
-    prompts = {p for t in corpus.topics for p in t["prompts"]} | {p for g in corpus.gold for p in [g["prompt"], *g["wordings"]]}
+    prompts = {p for t in corpus.topics for p in t["prompts"]} | {
+        p for g in corpus.gold for p in [g["prompt"], *g["wordings"]]
+    }
     forbidden_topics = {t["prompts"][0] for t in corpus.topics if is_held_out("topic", t["prompts"][0])}
     forbidden_topics |= {g["prompt"] for g in corpus.gold if is_held_out("topic", g["prompt"])}
     assert len(forbidden_topics) > 20
@@ -55,7 +59,9 @@ def test_training_never_crosses_the_held_out_line(corpus):
 
 
 def test_the_held_out_side_is_not_empty_and_keeps_to_itself(corpus):
-    wordings = {s.system.removeprefix(SYSTEM_TEXT).strip() for s in islice(corpus.samples(4, held_out=True), 2000)} - {""}
+    wordings = {s.system.removeprefix(SYSTEM_TEXT).strip() for s in islice(corpus.samples(4, held_out=True), 2000)} - {
+        ""
+    }
     assert len(wordings) > 100 and all(is_held_out("wording", w) for w in wordings)
 
 
@@ -90,8 +96,22 @@ def test_packed_rows_hold_whole_chats_that_cannot_see_each_other():
 
 
 def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
-    config = {**CONFIG, **small, "vocab_size": 600, "steps": 100, "rows_per_step": 2, "row_tokens": 256, "warmup_steps": 5}
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    config = {
+        **CONFIG,
+        **small,
+        "vocab_size": 600,
+        "steps": 100,
+        "rows_per_step": 2,
+        "row_tokens": 256,
+        "warmup_steps": 5,
+    }
     train(config, tmp_path / "build", tmp_path / "out", resume=False)
     first = (tmp_path / "build" / "loss.jsonl").read_text().splitlines()
     assert len(first) == 1 and '"step": 100' in first[0]

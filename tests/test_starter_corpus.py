@@ -144,14 +144,17 @@ def test_null_extras_are_skipped() -> None:
         assert not any("None" in composer.compose(bare, VOICES[name], rng) for _ in range(20))
 
 
-@pytest.mark.parametrize(("old", "new", "key"), [
-    ("form: prose", "form: prose\ncolour: red", "colour"),
-    ("form: prose", "form: verse", "form"),
-    ("id: pirate", "id: parrot", "id"),
-    ("    So ye wish to {wish}, eh, sailor?", "    Ye want {wsih}?", "openers.how"),
-    ("  bold:\n    rate: 0.25", "  bald:\n    rate: 0.25", "extras.bald"),
-    ("words: [22, 55]", "words: [55, 22]", "words"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("form: prose", "form: prose\ncolour: red", "colour"),
+        ("form: prose", "form: verse", "form"),
+        ("id: pirate", "id: parrot", "id"),
+        ("    So ye wish to {wish}, eh, sailor?", "    Ye want {wsih}?", "openers.how"),
+        ("  bold:\n    rate: 0.25", "  bald:\n    rate: 0.25", "extras.bald"),
+        ("words: [22, 55]", "words: [55, 22]", "words"),
+    ],
+)
 def test_a_bad_voice_file_names_file_and_key(tmp_path: Path, old: str, new: str, key: str) -> None:
     text = (STARTER / "corpus" / "voices" / "pirate.yaml").read_text(encoding="utf-8")
     assert old in text

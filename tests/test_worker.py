@@ -167,8 +167,8 @@ def test_what_is_closed_before_its_turn_never_begins(worker):
 def test_closing_what_cannot_be_closed_or_fails_to_does_not_stop_the_worker(worker, caplog):
     def stubborn():
         try:
-            yield 1
-            yield 2
+            while True:
+                yield
         finally:
             raise OSError("no way out")
 

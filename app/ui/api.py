@@ -2,6 +2,8 @@
 
 import random
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             round_id, model, adapter, settings, and `answers`: by arm, or by side where blind.
         """
-        with _said_to_the_client():
+        with _errors_for_the_client():
             values = {
                 "ratio": ratio,
                 "top_p": top_p,
@@ -72,7 +74,7 @@ def add_endpoints(services: Services) -> None:
                 Request,
                 messages=(("user", prompt),),
                 persona=persona,
-                principles=(checked(Principle, text=principle, framing=framing),) if principle or not persona else (),
+                principles=(checked(Principle, text=principle, framing=framing),) if principle else (),
                 arms=tuple(arms.split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
@@ -107,7 +109,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             choice: the one that stands; first_arm and second_arm: what stood where.
         """
-        with _said_to_the_client():
+        with _errors_for_the_client():
             stands, round_ = services.label.vote(round_id, choice, rater_of(rater), reason)
         return {
             "choice": stands.choice,
@@ -118,9 +120,11 @@ def add_endpoints(services: Services) -> None:
 
     def personas() -> list[dict[str, Any]]:
         """Every persona that can be chosen, the library's and the saved ones."""
+        with _errors_for_the_client():
+            everyone = services.catalogue.all()
         return [
             {"id": id_, "name": p.name, "principle": p.principle, "framing": p.framing, "ratio": p.ratio}
-            for id_, p in services.catalogue.all().items()
+            for id_, p in everyone.items()
         ]
 
     def refresh(
@@ -138,7 +142,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
         """
-        with _said_to_the_client():
+        with _errors_for_the_client():
             settings = checked(RefreshSettings, beta=beta, epochs=epochs, seed=seed)
             if persona:
                 services.catalogue.get(persona)
@@ -156,11 +160,13 @@ def add_endpoints(services: Services) -> None:
             persona: id, or empty for all.
             token: the owner's, where one is set.
         """
-        with _said_to_the_client():
+        with _errors_for_the_client():
             if persona:
                 services.catalogue.get(persona)
             services.learn.use(persona, version, token)
         return {"persona": persona, "version": version}
+
+    folder = Path(tempfile.mkdtemp(prefix="plumbline-export-"))
 
     def export(token: str = "") -> str:
         """The decisive choices as JSON lines in TRL's preference format.
@@ -171,9 +177,9 @@ def add_endpoints(services: Services) -> None:
         Returns:
             A file to download.
         """
-        with _said_to_the_client():
+        with _errors_for_the_client():
             services.learn.authorise(token)
-            path = Path(tempfile.mkdtemp(prefix="plumbline-export-")) / "preferences.jsonl"
+            path = folder / "preferences.jsonl"
             write_jsonl(preference_rows(services.store.votes()), path)
         return str(path)
 
@@ -199,12 +205,10 @@ def _add_export(export: Any) -> None:
     gr.on([], export, token, file, api_name="export")
 
 
-class _said_to_the_client:  # noqa: N801 - reads as a phrase where it is used
+@contextmanager
+def _errors_for_the_client() -> Iterator[None]:
     """Turns the product's errors into ones that Gradio passes on with their message."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, PlumblineError):
-            raise gr.Error(str(error), print_exception=False) from error
+    try:
+        yield
+    except PlumblineError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -125,7 +125,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
     def compare(prompt: str, persona_id: str, principle: str, framing: str, ratio: float, temperature: float, top_p: float, budget: float,
                 length: int, seed: float | None, blind: bool, version: str, secret: str) -> Iterator[dict]:  # fmt: skip
         yield {run: gr.Button(interactive=False), stop: gr.Button(interactive=True), undo: gr.Button(interactive=False), round_id: "",
-               status: render.status("Writing …"), **{button: gr.Button(interactive=False) for button in votes.values()}}  # fmt: skip
+               status: render.status(_writing(services.worker.waiting())), **{button: gr.Button(interactive=False) for button in votes.values()}}  # fmt: skip
         idle = {run: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
         try:
             settings = checked(
@@ -155,6 +155,10 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
             return
         buttons = {button: gr.Button(_vote_label(choice, blind), interactive=True) for choice, button in votes.items()}
         yield {**idle, **buttons, finished_at: time.time(), status: render.status(_invitation(comparison, blind))}
+
+    def broken() -> list[Any]:
+        line = "Something went wrong on our side; nothing was stored. Please try again."
+        return [gr.Button(interactive=True), gr.Button(interactive=False), render.status(line, error=True)]
 
     def vote(choice: str, id_: str, since: float, secret: str) -> list[Any]:
         try:
@@ -210,7 +214,10 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
         rater,
     ]
     outputs = [panes, status, round_id, finished_at, run, stop, undo, *votes.values()]
-    gr.on([run.click, prompt.submit], compare, inputs, outputs, concurrency_limit=16, trigger_mode="once", **quiet)
+    running = gr.on(
+        [run.click, prompt.submit], compare, inputs, outputs, concurrency_limit=16, trigger_mode="once", **quiet
+    )
+    running.failure(broken, None, [run, stop, status], **quiet)
     stop.click(services.compare.cancel, round_id, None, queue=False, **quiet)
     for choice, button in votes.items():
         handler = _with_choice(vote, choice)
@@ -234,11 +241,7 @@ def _persona_choices(services: Services) -> list[tuple[str, str]]:
 
 
 def _version_choices(services: Services) -> list[tuple[str, str]]:
-    learnt = [
-        (f"{v.id}: learnt from {v.pairs_train} choices", v.id)
-        for v in services.store.versions()
-        if v.model_revision == services.model.revision
-    ]
+    learnt = [(f"{v.id}: learnt from {v.pairs_train} choices", v.id) for v in services.versions.listed()]
     return [("what is published for the persona", "published"), ("the original model", "none"), *learnt]
 
 
@@ -287,6 +290,10 @@ def _vote_label(choice: str, blind: bool) -> str:
     if blind or choice in ("tie", "both_bad"):
         return CHOICES[choice]
     return f"{ARM_TITLES['baseline' if choice == 'first' else 'linear_aligned']} is better"
+
+
+def _writing(others: int) -> str:
+    return "Writing …" if others == 0 else f"Writing … {others} other{'' if others == 1 else 's'} at the same time."
 
 
 def _invitation(comparison: Comparison, blind: bool) -> str:

@@ -79,7 +79,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
     def _lists(scope: str) -> dict:
         return {
             table: _versions(services, scope),
-            chosen: gr.Dropdown(_version_names(services), value=services.store.published(scope) or "none"),
+            chosen: gr.Dropdown(_version_names(services), value=services.versions.in_use(scope) or "none"),
             count: _count(services, scope),
         }
 
@@ -98,7 +98,7 @@ def refreshed_lists(services: Services, scope: str) -> list[Any]:
         gr.Dropdown(_scopes(services)),
         _count(services, scope),
         _versions(services, scope),
-        gr.Dropdown(_version_names(services), value=services.store.published(scope) or "none"),
+        gr.Dropdown(_version_names(services), value=services.versions.in_use(scope) or "none"),
     ]
 
 
@@ -118,8 +118,8 @@ def _count(services: Services, scope: str) -> str:
 
 
 def _versions(services: Services, scope: str) -> str:
-    return render.versions(services.store.versions(), services.store.published(scope), _scope_names(services))
+    return render.versions(services.store.versions(), services.versions.in_use(scope), _scope_names(services))
 
 
 def _version_names(services: Services) -> list[tuple[str, str]]:
-    return [("the original model", "none"), *((v.id, v.id) for v in services.store.versions())]
+    return [("the original model", "none"), *((v.id, v.id) for v in services.versions.listed())]

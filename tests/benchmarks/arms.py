@@ -134,10 +134,19 @@ def main() -> None:
         ours(model, pair, settings)
         theirs(model, pair, settings)
     rows = {name: measure(model, t, options.tokens, options.repeats) for name, t in (("sampled", 0.5), ("greedy", 0.0))}
-    report = {"machine": machine(), "model": options.model, "revision": model.revision, "tokens": options.tokens, "bar": BAR, **rows}
+    report = {
+        "machine": machine(),
+        "model": options.model,
+        "revision": model.revision,
+        "tokens": options.tokens,
+        "bar": BAR,
+        **rows,
+    }
     print(", ".join(f"{key} {value}" for key, value in report["machine"].items()))
     print(f"{len(PROMPTS)} prompts, {options.repeats} repeats, 3 arms of {options.tokens} tokens; medians a comparison")
-    print(f"{'':8}{'ours s':>8}{'theirs s':>10}{'ours tok/s':>12}{'theirs tok/s':>14}{'first s':>9}{'ratio':>8}  min to max     bar {BAR}")
+    print(
+        f"{'':8}{'ours s':>8}{'theirs s':>10}{'ours tok/s':>12}{'theirs tok/s':>14}{'first s':>9}{'ratio':>8}  min to max     bar {BAR}"
+    )
     for name, row in rows.items():
         print(
             f"{name:8}{row['ours_seconds']:8.2f}{row['theirs_seconds']:10.2f}{row['ours_tokens_per_second']:12.0f}"

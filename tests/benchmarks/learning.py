@@ -48,11 +48,15 @@ def preference(style: str) -> Callable[[str], float]:
     return lambda text: sum(1 for pattern in patterns if pattern.search(text))
 
 
-def choose(services: Services, style: str, topics: list[dict], prefer: Callable[[str], float]) -> Iterator[tuple[str, Answer, Answer]]:
+def choose(
+    services: Services, style: str, topics: list[dict], prefer: Callable[[str], float]
+) -> Iterator[tuple[str, Answer, Answer]]:
     """Compares on one prompt after another and votes wherever the person can tell; yields (round, preferred, other)."""
     for seed, topic in enumerate(topics):
         settings = DecodeSettings(seed=seed, max_new_tokens=120)
-        request = Request(messages=(("user", topic["prompts"][0]),), persona=style, settings=settings, adapter="none", blind=True)
+        request = Request(
+            messages=(("user", topic["prompts"][0]),), persona=style, settings=settings, adapter="none", blind=True
+        )
         comparison = services.compare.start(request, "simulated")
         *_, last = services.compare.run(comparison)
         first, second = last.answers[comparison.first_arm], last.answers[comparison.second_arm]
@@ -75,7 +79,9 @@ def plain_answers(services: Services, topics: list[dict], adapter: str | None) -
     return answers
 
 
-def describe(answers: list[str], topics: list[dict], everything: list[dict], prefer: Callable[[str], float]) -> dict[str, Any]:
+def describe(
+    answers: list[str], topics: list[dict], everything: list[dict], prefer: Callable[[str], float]
+) -> dict[str, Any]:
     """Length, style, fluency and topic of answers.
 
     Fluent: no four words stand twice and the answer ends with a full stop, question or exclamation mark. On topic: by TF-IDF the
@@ -127,7 +133,10 @@ def measure(style: str, settings: RefreshSettings, seed: int) -> dict[str, Any]:
     further = share(float((gaps > 0).sum() + 0.5 * (gaps == 0).sum()), len(gaps))
     return {
         "style": style,
-        "refresh": {key: getattr(outcome, key) for key in ("pairs_train", "pairs_heldout", "seconds", "published", "reason", "losses")},
+        "refresh": {
+            key: getattr(outcome, key)
+            for key in ("pairs_train", "pairs_heldout", "seconds", "published", "reason", "losses")
+        },
         "further_pairs": further.__dict__,
         "before": before,
         "after": after,
@@ -151,18 +160,28 @@ def main() -> None:
         report = measure(style, settings, options.seed)
         reports.append(report)
         before, after, further = report["before"], report["after"], report["further_pairs"]
-        print(f"== {style}: {report['refresh']['pairs_train']}+{report['refresh']['pairs_heldout']} pairs, {report['refresh']['seconds']} s; {report['refresh']['reason']}")
-        print(f"   {further['n']} further pairs: {further['value']:.3f}, interval {further['interval'][0]:.3f} to {further['interval'][1]:.3f}")
+        print(
+            f"== {style}: {report['refresh']['pairs_train']}+{report['refresh']['pairs_heldout']} pairs, {report['refresh']['seconds']} s; {report['refresh']['reason']}"
+        )
+        print(
+            f"   {further['n']} further pairs: {further['value']:.3f}, interval {further['interval'][0]:.3f} to {further['interval'][1]:.3f}"
+        )
         for key in before:
             print(f"   {key}: {_shown(before[key])} -> {_shown(after[key])}")
         for prompt, answer in report["examples"]:
             print(f"   {prompt}\n      {answer!r}")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "settings": settings.model_dump(), "reports": reports}, indent=1))
+        options.json.write_text(
+            json.dumps({"machine": machine(), "settings": settings.model_dump(), "reports": reports}, indent=1)
+        )
 
 
 def _shown(value: Any) -> str:
-    return f"{value['value']:.2f} [{value['interval'][0]:.2f}, {value['interval'][1]:.2f}]" if isinstance(value, dict) else str(value)
+    return (
+        f"{value['value']:.2f} [{value['interval'][0]:.2f}, {value['interval'][1]:.2f}]"
+        if isinstance(value, dict)
+        else str(value)
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,11 @@ import transformers
 
 def machine() -> dict[str, str | int]:
     """Processor, cores, threads and versions, to stand beside every figure."""
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": os.cpu_count() or 1,

@@ -44,7 +44,9 @@ def page_seconds() -> float:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as written:
         values = {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "PLUMBLINE_DATA": folder}
         started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "app.py"], env={**os.environ, **values}, stdout=written, stderr=written)
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], env={**os.environ, **values}, stdout=written, stderr=written
+        )
         try:
             while process.poll() is None and time.perf_counter() - started < GIVE_UP_SECONDS:
                 if _answers(port):
@@ -59,7 +61,7 @@ def page_seconds() -> float:
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=GIVE_UP_SECONDS) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=GIVE_UP_SECONDS) as reply:
             return reply.status == 200
     except (urllib.error.URLError, ConnectionError):
         return False
@@ -103,7 +105,13 @@ def main() -> None:
     for name, seconds, bar in rows:
         print(f"{name:38}{seconds:9.3f}{bar:7.1f}  {'pass' if seconds <= bar else 'miss'}")
     model = os.environ.get("PLUMBLINE_MODEL", "starter")
-    report = {"machine": machine(), "model": model, "page_seconds": starts, "first_words_cold": cold, "first_words_warm": warm}
+    report = {
+        "machine": machine(),
+        "model": model,
+        "page_seconds": starts,
+        "first_words_cold": cold,
+        "first_words_warm": warm,
+    }
     report["passed"] = {name: seconds <= bar for name, seconds, bar in rows}
     text = json.dumps(report, indent=1)
     print(text)

@@ -1,8 +1,8 @@
 """The product as people use it, in a real browser: the whole loop, two people at once, hostile texts, Stop, and a phone."""
 
-import pytest
+from itertools import pairwise
 
-pytest.importorskip("playwright", reason="apt-get install chromium; pip install -r requirements-dev.txt")
+import pytest
 
 from app.decoding.arms import ARM_NAMES
 from storage.store import Store
@@ -50,8 +50,9 @@ def _no_traceback(page, server: Server) -> None:
     assert page.failures == []
 
 
-def test_the_whole_loop(server: Server, make_server, open_page) -> None:
+def test_the_whole_loop(server: Server, open_page) -> None:
     page = open_page(server.url)
+    page.shorten()
     page.choose_persona("The Bard")
     bard = page.value("principle")
 
@@ -127,8 +128,9 @@ def test_the_whole_loop(server: Server, make_server, open_page) -> None:
     # Killed without warning and started again: nothing is lost.
     votes = len(Store(server.data).votes())
     server.kill()
-    make_server("data")
+    server.start()
     again = open_page(server.url)
+    again.shorten()
     again.choose_persona("The Bard")
     again.compare(PROMPTS[1])
     assert "v1" in again.status
@@ -141,17 +143,18 @@ def test_the_whole_loop(server: Server, make_server, open_page) -> None:
     _no_traceback(again, server)
 
 
-def test_two_people_at_once_see_their_own(server: Server, open_page) -> None:
+def test_two_people_at_once_see_their_own(shared: Server, open_page) -> None:
     asked = [("The Bard", PROMPTS[1]), ("The Coach", PROMPTS[2])]
-    pages = [open_page(server.url) for _ in asked]
+    pages = [open_page(shared.url) for _ in asked]
     for page, (persona, prompt) in zip(pages, asked, strict=True):
+        page.shorten()
         page.choose_persona(persona)
         page.write("prompt", prompt)
     for page in pages:
         page.start_comparing()
     for page in pages:
         page.wait_until_votable()
-    rounds = {round_.messages[-1]["content"]: round_ for round_ in _rounds(server)}
+    rounds = {round_.messages[-1]["content"]: round_ for round_ in _rounds(shared)[-2:]}
     assert len(rounds) == len({round_.rater for round_ in rounds.values()}) == 2
     for page, (persona, prompt) in zip(pages, asked, strict=True):
         round_ = rounds[prompt]
@@ -160,18 +163,18 @@ def test_two_people_at_once_see_their_own(server: Server, open_page) -> None:
         assert page.value("prompt") == prompt
     for page, choice in zip(pages, ("first", "second"), strict=True):
         page.vote(choice)
-    choices = {round_.messages[-1]["content"]: vote.choice for vote, round_ in Store(server.data).votes()}
+    choices = {round_.messages[-1]["content"]: vote.choice for vote, round_ in Store(shared.data).votes()[-2:]}
     assert choices == {PROMPTS[1]: "first", PROMPTS[2]: "second"}
     for page in pages:
-        _no_traceback(page, server)
+        _no_traceback(page, shared)
 
 
-def test_hostile_texts_are_shown_as_text(server: Server, open_page) -> None:
-    page = open_page(server.url)
+def test_hostile_texts_are_shown_as_text(shared: Server, open_page) -> None:
+    page = open_page(shared.url)
     page.choose("persona", "Write my own")
     page.write("principle", HOSTILE)
     page.page.wait_for_function("text => document.body.innerText.includes(text)", arg=HOSTILE)  # the preview
-    page.show_settings()
+    page.shorten()
     names = ["A <img src=x onerror=window.hacked=1>", "B ${7*7} {{7*7}}", "C <script>window.hacked=2</script>"]
     for name in names:
         page.write("persona-name", name)
@@ -193,16 +196,17 @@ def test_hostile_texts_are_shown_as_text(server: Server, open_page) -> None:
     assert page.page.locator("img[src='x']").count() == 0
     for spot in ("#status", "#panes", "#persona", "#scope"):
         assert "49" not in page.page.locator(spot).evaluate("e => e.textContent")
-    assert _rounds(server)[-1].messages[-1]["content"] == HOSTILE
-    _no_traceback(page, server)
+    assert _rounds(shared)[-1].messages[-1]["content"] == HOSTILE
+    _no_traceback(page, shared)
 
 
-def test_prompts_in_the_table_of_samples_are_text(server: Server, open_page) -> None:
+def test_prompts_in_the_table_of_samples_are_text(shared: Server, open_page) -> None:
     """Learning shows prompts again, beside what the model said."""
-    page = open_page(server.url)
+    page = open_page(shared.url)
+    page.shorten()
     for number in range(6):
         page.compare(f"{HOSTILE} {PROMPTS[number]}")
-        _vote_for_aligned(page, server)
+        _vote_for_aligned(page, shared)
     page.tab(1)
     page.page.locator("#learn").click()
     page.page.locator("#learn-result table").last.wait_for(timeout=3 * PATIENCE_MS)
@@ -210,11 +214,12 @@ def test_prompts_in_the_table_of_samples_are_text(server: Server, open_page) -> 
     assert HOSTILE in page.page.locator("#learn-result").inner_text()
     assert page.page.evaluate("window.hacked") is None
     assert page.page.locator("img[src='x']").count() == 0
-    _no_traceback(page, server)
+    _no_traceback(page, shared)
 
 
-def test_errors_are_sentences_in_the_status_line(server: Server, open_page) -> None:
-    page = open_page(server.url)
+def test_errors_are_sentences_in_the_status_line(shared: Server, open_page) -> None:
+    page = open_page(shared.url)
+    page.shorten()
 
     page.write("prompt", "   ")
     assert "empty" in page.refuse("compare")
@@ -239,18 +244,18 @@ def test_errors_are_sentences_in_the_status_line(server: Server, open_page) -> N
     page.write("persona-name", "Grumpy uncle")
     page.page.locator("#save-persona").click()
     page.page.wait_for_function("document.querySelector('#status .pl-error') === null")
-    other = open_page(server.url)
+    other = open_page(shared.url)
     other.show_settings()
     other.write("persona-name", "Grumpy uncle")
     line = other.refuse("save-persona")
     assert "taken" in line
     assert line.endswith(".")
-    _no_traceback(page, server)
-    _no_traceback(other, server)
+    _no_traceback(page, shared)
+    _no_traceback(other, shared)
 
 
-def test_stop_ends_a_long_answer(server: Server, open_page) -> None:
-    page = open_page(server.url)
+def test_stop_ends_a_long_answer(shared: Server, open_page) -> None:
+    page = open_page(shared.url)
     page.show_settings()
     page.set_number("400", "400")
     page.set_number("2", "0")
@@ -261,41 +266,42 @@ def test_stop_ends_a_long_answer(server: Server, open_page) -> None:
     page.wait_until_ended()
     assert page.page.locator("#panes .pl-caret").count() == 0
     assert page.page.locator("#stop").is_disabled()
-    stored = _rounds(server)[-1]
+    stored = _rounds(shared)[-1]
     assert stored.settings["max_new_tokens"] == 400
     assert stored.settings["temperature"] == 0
     assert "cancelled" in {answer.finish_reason for answer in stored.answers.values()}
     assert page.texts() == [stored.answers[arm].text for arm in ARM_NAMES]
     votable = page.page.locator("#vote-first").is_enabled()
     assert votable or page.status != "Writing …"
+    page.shorten()
     page.compare(PROMPTS[0])  # the model is free again
     assert all(text.strip() for text in page.texts())
-    _no_traceback(page, server)
+    _no_traceback(page, shared)
 
 
-def test_empty_seed_is_drawn_anew_also_with_open_settings(server: Server, open_page) -> None:
-    page = open_page(server.url)
-    page.show_settings()
+def test_empty_seed_is_drawn_anew_also_with_open_settings(shared: Server, open_page) -> None:
+    page = open_page(shared.url)
+    page.shorten()
     for _ in range(2):
         page.compare(PROMPTS[0])
-    first, second = _rounds(server)
+    first, second = _rounds(shared)[-2:]
     assert first.settings["seed"] != second.settings["seed"]
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_a_phone(server: Server, open_page, scheme: str) -> None:
-    page = open_page(f"{server.url}?__theme={scheme}", viewport={"width": 390, "height": 844}, has_touch=True)
+def test_a_phone(shared: Server, open_page, scheme: str) -> None:
+    page = open_page(f"{shared.url}?__theme={scheme}", viewport={"width": 390, "height": 844}, has_touch=True)
     fits = "document.scrollingElement.scrollWidth <= window.innerWidth"
     assert page.page.evaluate(fits)
     assert page.page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
-    page.show_settings()
+    page.shorten()
     assert page.page.evaluate(fits)
     page.write("prompt", "Say this: " + "a" * 300)  # a word that cannot be broken
     page.compare("Say this: " + "a" * 300)
     assert page.page.evaluate(fits)
     boxes = [page.panes.nth(number).bounding_box() for number in range(3)]
     assert all(page.panes.nth(number).is_visible() for number in range(3))
-    for upper, lower in zip(boxes, boxes[1:], strict=False):
+    for upper, lower in pairwise(boxes):
         assert lower["y"] >= upper["y"] + upper["height"]
     for box in boxes:
         assert box["x"] >= 0
@@ -306,6 +312,6 @@ def test_a_phone(server: Server, open_page, scheme: str) -> None:
     page.tab(1)
     page.page.locator("#learn").wait_for()
     assert page.page.evaluate(fits)
-    elsewhere = [url for url in page.requests if not url.startswith((server.url, "data:", "blob:"))]
+    elsewhere = [url for url in page.requests if not url.startswith((shared.url, "data:", "blob:"))]
     assert elsewhere == []
-    _no_traceback(page, server)
+    _no_traceback(page, shared)

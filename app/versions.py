@@ -1,0 +1,50 @@
+"""Which adapter version answers: the rule that compare and learn share. Knows versions and their folders, no tensors."""
+
+from app.errors import InputError, NotFoundError
+from app.model import LanguageModel
+from app.refresh.adapters import AdapterFolder
+from storage.records import Version
+from storage.store import Store
+
+
+class Versions:
+    """The versions that the loaded model can answer with.
+
+    Args:
+        model: what is loaded.
+        store, adapters: what is listed, and what lies on the disk.
+    """
+
+    def __init__(self, model: LanguageModel, store: Store, adapters: AdapterFolder):
+        self._model, self._store, self.adapters = model, store, adapters
+
+    def listed(self) -> list[Version]:
+        """All versions of this model, newest first."""
+        return [version for version in self._store.versions() if version.model_revision == self._model.revision]
+
+    def in_use(self, scope: str) -> str:
+        """What is published for a persona (or for all); "" is the original model.
+
+        A published version that was made for another model, or whose folder is gone, is passed over: the original answers.
+        """
+        version = self._store.published(scope)
+        try:
+            return self.checked(version) if version else ""
+        except (InputError, NotFoundError):
+            return ""
+
+    def checked(self, version: str) -> str:
+        """A version by name, once it is certain that this model can use it.
+
+        Raises:
+            InputError: no version's name, or made for another model.
+            NotFoundError: no such version.
+        """
+        self.adapters.path(version)
+        made_for = self._store.version(version).model_revision
+        if made_for != self._model.revision:
+            raise InputError(
+                f"the adapter version {version!r} was made for another model ({made_for}); "
+                f"this one is {self._model.name} ({self._model.revision})"
+            )
+        return version
