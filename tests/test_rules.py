@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_kl_grows_with_the_ratio_and_an_infinite_budget_is_the_plain_ratio():
         )
         for r in torch.linspace(0, 8, 30)
     ]
-    assert all(a <= b + 1e-6 for a, b in zip(divergences, divergences[1:], strict=False))
+    assert all(a <= b + 1e-6 for a, b in pairwise(divergences))
     target = prompted + 3 * direction
     assert torch.equal(rules.within_kl_budget(prompted, target, math.inf), target)
 

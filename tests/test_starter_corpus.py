@@ -2,16 +2,12 @@
 
 import random
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-STARTER = ROOT / "app" / "starter"
-sys.path.insert(0, str(STARTER))
-
-import compose as composer
+from app.starter import STARTER_FOLDER as STARTER
+from app.starter import compose as composer
 
 TOPICS = composer.load_topics(STARTER / "corpus" / "topics")
 VOICES = composer.load_voices(STARTER / "corpus" / "voices")

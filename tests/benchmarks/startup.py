@@ -55,7 +55,7 @@ def page_seconds() -> float:
             written.seek(0)
             raise RuntimeError(f"the page did not answer within {GIVE_UP_SECONDS} s: {written.read().decode()[-2000:]}")
         finally:
-            process.terminate()
+            process.kill()
             process.wait()
 
 

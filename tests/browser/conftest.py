@@ -82,6 +82,9 @@ class Server:
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": os.environ.get(
+                "OMP_NUM_THREADS", "1"
+            ),  # torch's threads wait for each other where cores are busy
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": "127.0.0.1,localhost",
         }
