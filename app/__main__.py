@@ -86,9 +86,8 @@ def refresh(options: argparse.Namespace) -> int:
     from app.refresh.trainer import RefreshSettings, Step
     from app.services import build
 
-    settings = checked(
-        RefreshSettings, objective=options.objective, beta=options.beta, epochs=options.epochs, seed=options.seed
-    )
+    names = ("objective", "beta", "sft_weight", "epochs", "learning_rate", "seed")
+    settings = checked(RefreshSettings, **{n: getattr(options, n) for n in names if getattr(options, n) is not None})
     pairs = read_pairs(options.pairs) if options.pairs else None
     services = build(Settings(), options.model)
     if options.persona:
@@ -176,10 +175,14 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--persona", metavar="ID", help="the stored choices of one persona")
     source.add_argument("--all", action="store_true", help="all stored choices")
     two.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
-    two.add_argument("--objective", choices=["dpo"], default="dpo")
-    two.add_argument("--beta", type=float, default=0.1)
-    two.add_argument("--epochs", type=int, default=6)
-    two.add_argument("--seed", type=int, default=0)
+    two.add_argument("--objective", choices=["dpo"])
+    two.add_argument("--beta", type=float, help="how dear it is to leave the base model")
+    two.add_argument(
+        "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts; 0 is plain DPO"
+    )
+    two.add_argument("--epochs", type=int, help="how often every pair is seen")
+    two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
+    two.add_argument("--seed", type=int)
     two.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     three = commands.add_parser("export", help="write the choices as preference pairs")

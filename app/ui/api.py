@@ -127,15 +127,25 @@ def add_endpoints(services: Services) -> None:
             for id_, p in everyone.items()
         ]
 
+    usual = RefreshSettings()
+
     def refresh(
-        persona: str = "", beta: float = 0.1, epochs: int = 6, seed: int = 0, token: str = ""
+        persona: str = "",
+        beta: float = usual.beta,
+        sft_weight: float = usual.sft_weight,
+        epochs: int = usual.epochs,
+        learning_rate: float = usual.learning_rate,
+        seed: int = usual.seed,
+        token: str = "",
     ) -> dict[str, Any]:
         """Learns an adapter from the stored choices of one persona, or of all where `persona` is empty.
 
         Args:
             persona: whose choices, and whom the version belongs to.
             beta: how dear it is to leave the base model.
+            sft_weight: how much the likelihood of the chosen answer counts; 0 is plain DPO.
             epochs: how often every pair is seen.
+            learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
             token: the owner's, where one is set; without it the version stays unpublished.
 
@@ -143,7 +153,9 @@ def add_endpoints(services: Services) -> None:
             version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
         """
         with _errors_for_the_client():
-            settings = checked(RefreshSettings, beta=beta, epochs=epochs, seed=seed)
+            settings = checked(
+                RefreshSettings, beta=beta, sft_weight=sft_weight, epochs=epochs, learning_rate=learning_rate, seed=seed
+            )
             if persona:
                 services.catalogue.get(persona)
             publish = may_publish(services, token)

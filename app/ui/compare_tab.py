@@ -89,7 +89,8 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
             )
         with gr.Row():
             length = gr.Slider(8, 400, value=160, step=8, label="Longest answer (max_new_tokens)")
-            seed = gr.Number(None, label="Seed", info="Empty: drawn by lot each time", precision=0, minimum=0)
+            # Not None: Gradio's number field turns that into 0 as soon as it is shown.
+            seed = gr.Number(-1, label="Seed", info="-1: drawn by lot each time", precision=0, minimum=-1)
             version = gr.Dropdown(
                 _version_choices(services), value="published", label="Answers come from", elem_id="version"
             )
@@ -130,7 +131,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
         try:
             settings = checked(
                 DecodeSettings, ratio=ratio, temperature=temperature, top_p=top_p, kl_budget=budget or None, max_new_tokens=length,
-                seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
+                seed=random.SystemRandom().randrange(2**31) if seed is None or seed == -1 else seed,
             )  # fmt: skip
             known = persona_id if persona_id != OWN and _is_unchanged(services, persona_id, principle, framing) else OWN
             own = () if known else (Principle(text=principle, framing=framing),)
@@ -194,7 +195,8 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     persona.input(choose_persona, persona, [principle, framing, strength, preview, prompt, *examples], **quiet)
-    for trigger in (principle.input, framing.input):
+    # Not `input`: Gradio's text box gives that event for keys, not for text that is pasted.
+    for trigger in (principle.change, framing.change):
         trigger(_preview, [principle, framing], preview, trigger_mode="always_last", **quiet)
     for button in examples:
         button.click(lambda text: text, button, prompt, **quiet)

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.errors import PlumblineError
+from app.errors import PlumblineError, checked
 from app.refresh.pairs import FEWEST_PAIRS, FEWEST_PROMPTS
 from app.refresh.trainer import RefreshSettings, Step
 from app.services import Services
@@ -33,6 +33,20 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         info="Publishing and rollback are the owner's here",
         elem_id="token",
     )
+    usual = RefreshSettings()
+    with gr.Accordion("More settings", open=False), gr.Row():
+        epochs = gr.Slider(1, 40, value=usual.epochs, step=1, label="Epochs", info="How often every choice is seen")
+        rate = gr.Number(
+            usual.learning_rate, label="Learning rate", info="Suits the starter; a larger model wants a tenth or less"
+        )
+        beta = gr.Slider(
+            0.01,
+            1,
+            value=usual.beta,
+            step=0.01,
+            label="Tether (beta)",
+            info="Higher: stay closer to the original model",
+        )
     with gr.Row():
         learn = gr.Button("Learn from my choices", variant="primary", elem_id="learn")
         cancel = gr.Button("Stop learning", interactive=False, elem_id="stop-learning")
@@ -44,7 +58,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         )
         use = gr.Button("Use it", elem_id="use")
 
-    def run(scope: str, token: str) -> Iterator[dict]:
+    def run(scope: str, token: str, epochs: int, rate: float, beta: float) -> Iterator[dict]:
         yield {
             learn: gr.Button(interactive=False),
             cancel: gr.Button(interactive=True),
@@ -53,8 +67,9 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         shown: str = ""
         try:
             publish = may_publish(services, token)
+            settings = checked(RefreshSettings, epochs=epochs, learning_rate=rate, beta=beta)
             pairs = services.learn.pairs(scope or None)
-            for item in services.learn.refresh(pairs, scope, RefreshSettings(), publish=publish):
+            for item in services.learn.refresh(pairs, scope, settings, publish=publish):
                 shown = render.training(item) if isinstance(item, Step) else render.outcome(item)
                 yield {result: shown}
         except PlumblineError as error:
@@ -85,7 +100,9 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     shown = [learn, cancel, result, table, chosen, count]
-    running = learn.click(run, [scope, token], shown, concurrency_limit=4, trigger_mode="once", **quiet)
+    running = learn.click(
+        run, [scope, token, epochs, rate, beta], shown, concurrency_limit=4, trigger_mode="once", **quiet
+    )
     cancel.click(stopped, scope, shown, cancels=[running], **quiet)
     use.click(change, [chosen, scope, token], shown, **quiet)
     scope.input(lambda scope: _lists(scope), scope, [table, chosen, count], **quiet)

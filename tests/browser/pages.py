@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 # Playwright gives no body for a stream that the page ends itself, as Gradio's queue does; so every body is also copied as it arrives.
 COPY_BODIES = """
-window.received = [];
+window.received = [], window.joined = 0;
 const plainFetch = window.fetch;
 window.fetch = async (...args) => {
+  if (String(args[0].url || args[0]).includes("queue/join")) window.joined++;
   const response = await plainFetch(...args);
   if (response.body) {
     const [first, second] = response.body.tee(), decoder = new TextDecoder();
@@ -108,6 +109,7 @@ class Plumb:
         before = self.value("principle")
         self.choose("persona", name)
         self.page.wait_for_function("old => document.querySelector('#principle textarea').value !== old", arg=before)
+        self.settle()  # what the choice brings along must not overwrite what is written next
 
     def set_blind(self, blind: bool) -> None:
         """Blind or open."""
@@ -137,9 +139,10 @@ class Plumb:
     # --- what people do
 
     def start_comparing(self) -> None:
-        """Presses Compare and waits until it has begun."""
+        """Presses Compare and waits until the server was asked."""
+        before = self.page.evaluate("window.joined")
         self.page.locator("#compare").click()
-        self.page.wait_for_function("document.querySelector('#stop').disabled === false")
+        self.page.wait_for_function("before => window.joined > before", arg=before)
 
     def wait_until_ended(self) -> None:
         """Waits until the comparison has ended, well or not."""
@@ -148,14 +151,15 @@ class Plumb:
         )
 
     def wait_until_votable(self) -> None:
-        """Waits until a vote is possible."""
+        """Waits until a comparison that was begun can be voted on; the buttons may still be those of the one before."""
+        self.settle()
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         self.page.wait_for_function("!document.querySelector('#vote-first').disabled")
 
     def compare(self, prompt: str) -> None:
         """Asks and waits until a vote is possible."""
         self.write("prompt", prompt)
-        self.page.locator("#compare").click()
-        self.page.wait_for_function("document.querySelector('#vote-first').disabled")
+        self.start_comparing()
         self.wait_until_votable()
 
     def vote(self, choice: str) -> str:
@@ -172,14 +176,19 @@ class Plumb:
 
     # --- what the browser was told
 
+    def settle(self) -> None:
+        """Waits until every event that was sent to the server has been answered."""
+        self.page.wait_for_function("window.received.join('').split('\"process_completed\"').length > window.joined")
+
     def forget_received(self) -> None:
         """From now on `received` counts anew."""
+        self.settle()
         self._responses.clear()
-        self.page.evaluate("window.received.length = 0")
+        self.page.evaluate("() => { window.received.length = 0; window.joined = 0; }")
 
     def received(self) -> str:
         """Every body that came since `forget_received`, the stream of the queue included."""
-        bodies = [self.page.evaluate("window.received.join('\\n')")]
+        bodies = [self.page.evaluate("window.received.join('')")]
         for response in list(self._responses):
             if "queue/data" not in response.url:
                 bodies.append(response.text())

@@ -144,7 +144,7 @@ def test_the_whole_loop(server: Server, open_page) -> None:
 
 
 def test_two_people_at_once_see_their_own(shared: Server, open_page) -> None:
-    asked = [("The Bard", PROMPTS[1]), ("The Coach", PROMPTS[2])]
+    asked = [("The Bard", PROMPTS[1]), ("The Robot", PROMPTS[2])]
     pages = [open_page(shared.url) for _ in asked]
     for page, (persona, prompt) in zip(pages, asked, strict=True):
         page.shorten()
@@ -236,7 +236,7 @@ def test_errors_are_sentences_in_the_status_line(shared: Server, open_page) -> N
 
     page.write("principle", "Be kind.")
     page.show_settings()
-    page.write("persona-name", "The Pirate")
+    page.write("persona-name", "Pirate")
     page.page.locator("#save-persona").click()
     page.page.wait_for_function("document.querySelector('#status').textContent.includes('Pirate')")
     assert page.page.locator("#status .pl-error").count() == 1
@@ -279,7 +279,17 @@ def test_stop_ends_a_long_answer(shared: Server, open_page) -> None:
     _no_traceback(page, shared)
 
 
-def test_empty_seed_is_drawn_anew_also_with_open_settings(shared: Server, open_page) -> None:
+def test_pasted_text_reaches_the_preview(shared: Server, open_page) -> None:
+    page = open_page(shared.url)
+    page.page.locator("#principle textarea").click()
+    page.page.keyboard.press("Control+A")
+    page.page.keyboard.insert_text("a pasted lighthouse keeper")  # as a paste does: one input event, no keys
+    page.page.wait_for_function(
+        "document.querySelector('.pl-preview').textContent.includes('a pasted lighthouse keeper')"
+    )
+
+
+def test_the_seed_is_drawn_anew_also_with_open_settings(shared: Server, open_page) -> None:
     page = open_page(shared.url)
     page.shorten()
     for _ in range(2):
@@ -311,6 +321,7 @@ def test_a_phone(shared: Server, open_page, scheme: str) -> None:
     assert page.page.evaluate(fits)
     page.tab(1)
     page.page.locator("#learn").wait_for()
+    page.settle()  # the table of versions, which an earlier test has filled
     assert page.page.evaluate(fits)
     elsewhere = [url for url in page.requests if not url.startswith((shared.url, "data:", "blob:"))]
     assert elsewhere == []
