@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument(
         "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts; 0 is plain DPO"
     )
-    two.add_argument("--epochs", type=int, help="how often every pair is seen")
+    two.add_argument("--epochs", type=int, help="how often every pair is seen; default: few pairs more often")
     two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
     two.add_argument("--seed", type=int)
     two.add_argument("--json", action="store_true", help="one JSON object on standard output")

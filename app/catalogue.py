@@ -50,7 +50,7 @@ class Catalogue:
         persona_id = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:40]
         if not persona_id or not persona_id[0].isalpha():
             raise InputError(f"the name {name!r} has to begin with a letter from a to z; please choose another")
-        if persona_id in self.library:
+        if persona_id in self.library or name.casefold() in {known.name.casefold() for known in self.library.values()}:
             raise InputError(f"the name {name!r} belongs to a persona of the library; please choose another")
         if not 0 <= ratio <= 10:
             raise InputError(f"the strength is {ratio}; it must lie between 0 and 10")

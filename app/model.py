@@ -262,7 +262,7 @@ class LanguageModel:
         config = self._peft.peft_config[name]
         path, config.base_model_name_or_path = config.base_model_name_or_path, self.name
         try:
-            self._peft.save_pretrained(folder, selected_adapters=[name], safe_serialization=True)
+            self._peft.save_pretrained(folder, selected_adapters=[name], save_embedding_layers=False)
         finally:
             config.base_model_name_or_path = path
         nested = folder / name

@@ -398,7 +398,7 @@ def test_private_event_of_the_learn_button_does_not_publish_without_the_token(gu
     for number in range(6):
         add_choice(guarded.services, number, "zen")
     versions = len(guarded.services.store.versions())
-    guarded.press("learn", ["zen", ""])
+    guarded.press("learn", ["zen", "", 0, 1e-3, 0.1])
     assert len(guarded.services.store.versions()) == versions + 1
     assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
 

@@ -84,7 +84,7 @@ def test_name_that_makes_no_id_is_refused(catalogue: Catalogue, name: str):
     assert catalogue.all() == load_library()
 
 
-@pytest.mark.parametrize("name", ["Pirate", "PIRATE!", "pirâte"])
+@pytest.mark.parametrize("name", ["Pirate", "PIRATE!", "pirâte", "The Pirate", "the pirate"])
 def test_name_of_the_library_is_refused(catalogue: Catalogue, name: str):
     with pytest.raises(InputError, match="belongs to a persona of the library"):
         save(catalogue, name)

@@ -326,9 +326,16 @@ def test_rollback_to_an_older_version_and_to_the_original(services: Services):
     assert files(services) == {"v1", "v2"}
 
 
-@pytest.mark.parametrize("version", ["v7", "../../etc", "V1"])
-def test_version_that_does_not_exist_cannot_be_used(services: Services, version: str):
-    with pytest.raises(NotFoundError, match="does not exist"):
+@pytest.mark.parametrize(
+    ("version", "error", "words"),
+    [
+        ("v7", NotFoundError, "does not exist"),
+        ("../../etc", InputError, "must be a version such as v3"),
+        ("V1", InputError, "must be a version such as v3"),
+    ],
+)
+def test_version_that_does_not_exist_cannot_be_used(services: Services, version: str, error: type, words: str):
+    with pytest.raises(error, match=words):
         services.learn.use("", version)
     assert services.store.published("") == ""
 

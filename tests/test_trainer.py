@@ -164,6 +164,26 @@ def test_every_pair_is_seen_once_an_epoch_even_if_the_last_batch_is_small(llama)
 # --- what repeats
 
 
+@pytest.mark.parametrize(("pairs", "steps"), [(8, 32), (12, 33), (100, 50)])
+def test_few_pairs_are_seen_more_often_than_many(llama, pairs, steps):
+    """Four pairs a step: 8 pairs make 2 steps an epoch, so 16 epochs; 12 make 3, so 11; 100 make 25, and 2 is the fewest."""
+    encoded = (separable(llama) * 9)[:pairs]
+    running = train(llama, encoded, SETTINGS.model_copy(update={"epochs": None}), "taste")
+    assert next(running).steps == steps
+
+
+def test_without_sft_weight_only_dpo_is_followed(llama):
+    """The likelihood of chosen answers rises beside DPO; the reported loss is DPO's own either way, log 2 at the start."""
+    encoded, chosen = separable(llama), {}
+    for weight in (0.0, 5.0):
+        steps = list(train(llama, encoded, SETTINGS.model_copy(update={"sft_weight": weight}), "taste"))
+        assert steps[0].loss == pytest.approx(math.log(2), abs=1e-4)
+        with torch.no_grad():
+            chosen[weight] = logps(llama, encoded, "taste")[0].sum()
+        llama.drop_adapter("taste")
+    assert chosen[5.0] > chosen[0.0]
+
+
 def test_the_same_seed_gives_the_same_losses(model):
     pairs, runs = separable(model), []
     for number in range(2):

@@ -4,6 +4,7 @@ The reference is the base with the adapter off, computed once before the first s
 objectives; it knows no database, no versions and no page.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from app.prompts import with_system
 from app.refresh.objectives import answer_logps, dpo_loss
 from app.refresh.pairs import Pair
 
+USUAL_STEPS, FEWEST_EPOCHS = 32, 2
+
 
 class RefreshSettings(BaseModel):
     """How a refresh learns.
@@ -28,7 +31,7 @@ class RefreshSettings(BaseModel):
     label_smoothing: the share of choices assumed mistaken.
     sft_weight: how much the mean log-likelihood of the chosen answer's tokens counts beside DPO (as in arXiv 2404.19733 and TRL's
         loss_type ["sigmoid", "sft"]); 0 is plain DPO. DPO alone may push both answers down, and a small model then stammers.
-    epochs: how often every training pair is seen.
+    epochs: how often every training pair is seen; None sees few pairs more often, until `USUAL_STEPS` steps are done.
     learning_rate: of AdamW, after a short warm-up, falling linearly to zero. The default was measured on the starter
         (`tests/benchmarks/learning.py`); models of hundreds of millions of parameters want a tenth of it or less.
     rank: of the LoRA, on all linear layers.
@@ -42,7 +45,7 @@ class RefreshSettings(BaseModel):
     beta: float = Field(0.1, gt=0, le=10, allow_inf_nan=False)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, allow_inf_nan=False)
     sft_weight: float = Field(1.0, ge=0, le=100, allow_inf_nan=False)
-    epochs: int = Field(8, ge=1, le=100)
+    epochs: int | None = Field(None, ge=1, le=100)
     learning_rate: float = Field(1.5e-3, gt=0, le=0.1, allow_inf_nan=False)
     rank: int = Field(8, ge=1, le=256)
     pairs_per_step: int = Field(4, ge=1, le=256)
@@ -123,7 +126,8 @@ def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSetti
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     order = random.Random(settings.seed)
     batches: list[list[int]] = []
-    for _ in range(settings.epochs):
+    steps_an_epoch = math.ceil(len(pairs) / settings.pairs_per_step)
+    for _ in range(settings.epochs or max(FEWEST_EPOCHS, math.ceil(USUAL_STEPS / steps_an_epoch))):
         indices = list(range(len(pairs)))
         order.shuffle(indices)
         batches += [indices[i : i + settings.pairs_per_step] for i in range(0, len(pairs), settings.pairs_per_step)]

@@ -86,7 +86,9 @@ class Corpus:
             self.gold = [json.loads(line) for line in lines]
         self.wordings = {path.stem: _read_wordings(path) for path in sorted((folder / "wordings").glob("*.yaml"))}
         self.unknown = yaml.safe_load((folder / "unknown.yaml").read_text(encoding="utf-8"))
-        self.smalltalk = yaml.safe_load((folder / "smalltalk.yaml").read_text(encoding="utf-8"))
+        smalltalk = yaml.safe_load((folder / "smalltalk.yaml").read_text(encoding="utf-8"))
+        # Some small talk asks what a topic asks too, and a held-out topic stays out in every form.
+        self.smalltalk = [entry for entry in smalltalk if not is_held_out("topic", entry["prompts"][0])]
         self.personas = sorted(set(self.voices) & set(self.wordings))
 
     def samples(self, seed: int, held_out: bool = False) -> Iterator[Sample]:
@@ -131,7 +133,11 @@ class Corpus:
         persona = self._draw_persona(rng, [p for p in entry["voices"] if p in self.wordings])
         answer = rng.choice(entry["plain"]) if persona == "plain" else entry["voices"][persona]
         return Sample(
-            self._system(rng, persona, held_out), rng.choice(entry["prompts"]), answer, persona, entry["prompts"][0]
+            self._system(rng, persona, held_out),
+            _draw_prompt(rng, entry["prompts"], held_out),
+            answer,
+            persona,
+            entry["prompts"][0],
         )
 
     def _draw_persona(self, rng: random.Random, choices: list[str]) -> str:

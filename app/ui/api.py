@@ -133,7 +133,7 @@ def add_endpoints(services: Services) -> None:
         persona: str = "",
         beta: float = usual.beta,
         sft_weight: float = usual.sft_weight,
-        epochs: int = usual.epochs,
+        epochs: int = -1,
         learning_rate: float = usual.learning_rate,
         seed: int = usual.seed,
         token: str = "",
@@ -144,7 +144,7 @@ def add_endpoints(services: Services) -> None:
             persona: whose choices, and whom the version belongs to.
             beta: how dear it is to leave the base model.
             sft_weight: how much the likelihood of the chosen answer counts; 0 is plain DPO.
-            epochs: how often every pair is seen.
+            epochs: how often every pair is seen; -1 sees few pairs more often than many.
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
             token: the owner's, where one is set; without it the version stays unpublished.
@@ -154,7 +154,12 @@ def add_endpoints(services: Services) -> None:
         """
         with _errors_for_the_client():
             settings = checked(
-                RefreshSettings, beta=beta, sft_weight=sft_weight, epochs=epochs, learning_rate=learning_rate, seed=seed
+                RefreshSettings,
+                beta=beta,
+                sft_weight=sft_weight,
+                epochs=None if epochs == -1 else epochs,
+                learning_rate=learning_rate,
+                seed=seed,
             )
             if persona:
                 services.catalogue.get(persona)

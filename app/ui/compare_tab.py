@@ -125,8 +125,13 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
 
     def compare(prompt: str, persona_id: str, principle: str, framing: str, ratio: float, temperature: float, top_p: float, budget: float,
                 length: int, seed: float | None, blind: bool, version: str, secret: str) -> Iterator[dict]:  # fmt: skip
-        yield {run: gr.Button(interactive=False), stop: gr.Button(interactive=True), undo: gr.Button(interactive=False), round_id: "",
-               status: render.status(_writing(services.worker.waiting())), **{button: gr.Button(interactive=False) for button in votes.values()}}  # fmt: skip
+        yield {
+            run: gr.Button(interactive=False),
+            undo: gr.Button(interactive=False),
+            round_id: "",
+            status: render.status(_writing(services.worker.waiting())),
+            **{button: gr.Button(_vote_label(choice, blind), interactive=False) for choice, button in votes.items()},
+        }
         idle = {run: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
         try:
             settings = checked(
@@ -145,7 +150,8 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
                 blind=blind,
             )
             comparison = services.compare.start(request, rater_of(secret))
-            yield {round_id: comparison.round_id}
+            # Stop needs the id that comes with it.
+            yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
             shown_at, progress = 0.0, None
             for progress in services.compare.run(comparison):
                 if progress.done or time.monotonic() - shown_at > SECONDS_BETWEEN_UPDATES:
@@ -154,7 +160,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
         except PlumblineError as error:
             yield {**idle, status: render.status(_sentence(error), error=True)}
             return
-        buttons = {button: gr.Button(_vote_label(choice, blind), interactive=True) for choice, button in votes.items()}
+        buttons = {button: gr.Button(interactive=True) for button in votes.values()}
         yield {**idle, **buttons, finished_at: time.time(), status: render.status(_invitation(comparison, blind))}
 
     def broken() -> list[Any]:

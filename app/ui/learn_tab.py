@@ -35,7 +35,9 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
     )
     usual = RefreshSettings()
     with gr.Accordion("More settings", open=False), gr.Row():
-        epochs = gr.Slider(1, 40, value=usual.epochs, step=1, label="Epochs", info="How often every choice is seen")
+        epochs = gr.Slider(
+            0, 40, value=0, step=1, label="Epochs", info="How often every choice is seen; 0: few choices more often"
+        )
         rate = gr.Number(
             usual.learning_rate, label="Learning rate", info="Suits the starter; a larger model wants a tenth or less"
         )
@@ -67,7 +69,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         shown: str = ""
         try:
             publish = may_publish(services, token)
-            settings = checked(RefreshSettings, epochs=epochs, learning_rate=rate, beta=beta)
+            settings = checked(RefreshSettings, epochs=epochs or None, learning_rate=rate, beta=beta)
             pairs = services.learn.pairs(scope or None)
             for item in services.learn.refresh(pairs, scope, settings, publish=publish):
                 shown = render.training(item) if isinstance(item, Step) else render.outcome(item)

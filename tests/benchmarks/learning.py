@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     for name, field in RefreshSettings.model_fields.items():
         if name in ("epochs", "learning_rate", "rank", "beta", "sft_weight", "pairs_per_step"):
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(field.default), default=field.default)
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(field.default or 0), default=field.default)
     options = parser.parse_args()
     settings = RefreshSettings(**{k: v for k, v in vars(options).items() if k in RefreshSettings.model_fields})
     reports = []

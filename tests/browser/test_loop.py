@@ -91,6 +91,7 @@ def test_the_whole_loop(server: Server, open_page) -> None:
         line = _vote_for_aligned(page, server)
         assert "linear_aligned" in line
         assert "linear_aligned" in page.page.locator("#panes").inner_html()
+        assert "linear_aligned" in page.received(), "what was examined does not hold what is sent after the vote"
         asked += 1
         if len({answer.text for answer in round_.answers.values()}) == 2:
             clear, prompts = clear + 1, prompts | {prompt}
