@@ -23,7 +23,7 @@ from app.services import Services, build
 from app.settings import Settings
 from app.ui.page import build_page, launch
 from app.ui.render import ARM_TITLES
-from storage.records import Answer, Round, Vote
+from tests.rounds import add_choice
 
 HANG = 600.0
 PROMPT = "Why is the sky blue?"
@@ -112,36 +112,8 @@ def guarded(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     """A page whose owner has a token, with ten stored choices on the persona pirate."""
     with serving(tiny_folders["llama"], tmp_path_factory.mktemp("guarded"), TOKEN) as running:
         for number in range(10):
-            add_choice(running.services, number)
+            add_choice(running.services.store, number)
         yield running
-
-
-def add_choice(services: Services, number: int, persona: str = "pirate") -> None:
-    answers = {
-        "linear_aligned": Answer("linear_aligned", "tea, matey", [1], "end", 0.1),
-        "baseline": Answer("baseline", "the sky", [2], "end", 0.1),
-    }
-    id_, messages = f"{persona}-{number}", [{"role": "user", "content": f"Question {number}?"}]
-    principles = [{"text": "Answer as a pirate.", "weight": 1.0}]
-    services.store.add_round(
-        Round(
-            id_,
-            "ann",
-            persona,
-            principles,
-            messages,
-            {},
-            "tiny",
-            "r",
-            "",
-            True,
-            "linear_aligned",
-            "baseline",
-            "0",
-            answers,
-        )
-    )
-    services.store.vote(Vote(id_, "ann", "first"))
 
 
 def compare(client: Client, **values: Any) -> dict[str, Any]:
@@ -248,7 +220,7 @@ def test_refresh_publish_and_export(server: Server):
     client = server.client()
     assert "more to go" in told(client, "/refresh", persona="zen")
     for number in range(10):
-        add_choice(server.services, number, "curt")
+        add_choice(server.services.store, number, "curt")
     outcome = client.predict(persona="curt", epochs=4, api_name="/refresh")
     assert {
         "version",
@@ -396,7 +368,7 @@ def test_private_event_of_the_use_button_does_not_publish_without_the_token(guar
 def test_private_event_of_the_learn_button_does_not_publish_without_the_token(guarded: Server):
     before = guarded.services.store.published("zen")
     for number in range(6):
-        add_choice(guarded.services, number, "zen")
+        add_choice(guarded.services.store, number, "zen")
     versions = len(guarded.services.store.versions())
     guarded.press("learn", ["zen", "", 0, 1e-3, 0.1])
     assert len(guarded.services.store.versions()) == versions + 1

@@ -11,8 +11,8 @@ import pytest
 
 from app.__main__ import main
 from app.model import LanguageModel
-from storage.records import Answer, Round, Vote
 from storage.store import Store
+from tests import rounds
 
 ROOT = Path(__file__).parent.parent
 ASK = ["compare", "--prompt", "Why is the sky blue?", "--max-new-tokens", "8", "--seed", "3"]
@@ -52,32 +52,10 @@ def write_pairs(path: Path, count: int = 10) -> Path:
     return path
 
 
-def add_choice(data: Path, number: int, persona: str = "pirate", choice: str = "second") -> None:
-    answers = {
-        arm: Answer(arm, text, [1], "end", 0.1)
-        for arm, text in (("baseline", "the sky"), ("linear_aligned", "tea, matey"))
-    }
-    id_, messages = f"{persona}-{number}", [{"role": "user", "content": f"Question {number}?"}]
-    store, principles = Store(data), [{"text": "Answer as a pirate.", "weight": 1.0}]
-    store.add_round(
-        Round(
-            id_,
-            "ann",
-            persona,
-            principles,
-            messages,
-            {"seed": 1},
-            "tiny",
-            "r",
-            "",
-            False,
-            "baseline",
-            "linear_aligned",
-            "0",
-            answers,
-        )
-    )
-    store.vote(Vote(id_, "bob", choice))
+def add_choice(data: Path, number: int, choice: str = "second") -> None:
+    """Ann's open round with BAD of `baseline` on the first side, and bob's vote on it."""
+    sides = {"first_arm": "baseline", "second_arm": "linear_aligned"}
+    rounds.add_choice(Store(data), number, choice=choice, rater="bob", blind=False, **sides)
 
 
 def test_compare_prints_exactly_what_is_promised(capsys: pytest.CaptureFixture[str], tiny_folders: dict[str, Path]):

@@ -4,51 +4,41 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
 
 from app.errors import StorageError
 from storage.export import decisive, preference_rows, write_jsonl
-from storage.records import CHOICES, Answer, Round, Vote
+from storage.records import CHOICES, Round, Vote
 from storage.store import Store
+from tests import rounds
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {"baseline": "A number.", "linear_aligned": "Arr, a number 🏴‍☠️!"}
 
 
-def a_round(first: str = "baseline", second: str = "linear_aligned", **changes: object) -> Round:
+def a_round(first: str = "baseline", second: str = "linear_aligned", **changes: Any) -> Round:
     """A round of three arms, of which two were shown on the sides given."""
-    texts = {**TEXTS, "principle_prompted": "Nobody saw this."}
-    round_ = Round(
-        id="r1",
-        rater="asker",
-        persona="pirate",
-        principles=[{"text": "Answer as a pirate.", "weight": 1.0}],
-        messages=[{"role": "user", "content": "What is pi?"}],
-        settings={"seed": 7, "ratio": 2.0},
-        model="starter",
-        model_revision="abc",
-        adapter="v3",
-        blind=True,
-        first_arm=first,
-        second_arm=second,
-        app_version="1.2.3",
-        answers={arm: Answer(arm, text, [1], "stop", 0.5) for arm, text in texts.items()},
-    )
-    return replace(round_, **changes)
+    fields = {
+        "rater": "asker",
+        "settings": {"seed": 7, "ratio": 2.0},
+        "model": "starter",
+        "model_revision": "abc",
+        "adapter": "v3",
+        "first_arm": first,
+        "second_arm": second,
+        "app_version": "1.2.3",
+        "answers": rounds.answers(**TEXTS, principle_prompted="Nobody saw this."),
+    }
+    return rounds.a_round("r1", "What is pi?", **{**fields, **changes})
 
 
 def with_texts(first: str, second: str) -> Round:
     """A round with these answers on its first and second side."""
-    return a_round(
-        answers={
-            "baseline": Answer("baseline", first, [1], "stop", 0.5),
-            "linear_aligned": Answer("linear_aligned", second, [2], "stop", 0.5),
-        }
-    )
+    return a_round(answers=rounds.answers(baseline=first, linear_aligned=second))
 
 
 def a_vote(choice: str) -> Vote:

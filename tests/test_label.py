@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import InputError, NotFoundError
 from app.label import CONSENT_VERSION, Label, new_secret, rater_of
-from storage.records import Answer, Round
 from storage.store import Store
+from tests.rounds import a_round, answers
 
 ANN, BOB = rater_of("ann's secret"), rater_of("bob's secret")
 
@@ -29,31 +29,9 @@ def label(store: Store) -> Label:
 
 
 def add_round(store: Store, id_: str, persona: str, texts: tuple[str, str] = ("plain", "Arr!")) -> None:
-    answers = {
-        arm: Answer(arm, text, [1], "end", 0.1) for arm, text in zip(("baseline", "linear_aligned"), texts, strict=True)
-    }
-    principles, messages = (
-        [{"text": "Answer as a pirate.", "weight": 1.0}],
-        [{"role": "user", "content": f"Question {id_}?"}],
-    )
-    store.add_round(
-        Round(
-            id_,
-            ANN,
-            persona,
-            principles,
-            messages,
-            {"seed": 1},
-            "tiny",
-            "r",
-            "",
-            True,
-            "linear_aligned",
-            "baseline",
-            "0",
-            answers,
-        )
-    )
+    baseline, aligned = texts
+    given = answers(baseline=baseline, linear_aligned=aligned)
+    store.add_round(a_round(id_, f"Question {id_}?", persona, rater=ANN, answers=given))
 
 
 def test_vote_tells_which_arm_stood_where(label: Label):

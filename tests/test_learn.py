@@ -24,13 +24,11 @@ from app.refresh.pairs import Pair, make_pair, split
 from app.refresh.trainer import RefreshSettings, Step
 from app.services import Services, build
 from app.settings import Settings
-from storage.records import Answer, Round, Vote
-from storage.store import Store
+from tests.rounds import BAD, GOOD, add_choice
 
 ROOT = Path(__file__).parent.parent
 HANG = 600.0
 QUICK = RefreshSettings(epochs=3, learning_rate=0.01)
-GOOD, BAD = "tea, matey", "the sky"
 
 
 @pytest.fixture
@@ -44,35 +42,6 @@ def guarded(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
         data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu", admin_token=SecretStr("the owner's")
     )
     return build(settings)
-
-
-def add_choice(store: Store, number: int, persona: str = "pirate", choice: str = "first") -> None:
-    """A stored round with GOOD on the first side, and a vote on it."""
-    answers = {
-        "linear_aligned": Answer("linear_aligned", GOOD, [1], "end", 0.1),
-        "baseline": Answer("baseline", BAD, [2], "end", 0.1),
-    }
-    id_, messages = f"{persona}-{number}", [{"role": "user", "content": f"Question {number} of {persona}?"}]
-    principles = [{"text": "Answer as a pirate.", "weight": 1.0}]
-    store.add_round(
-        Round(
-            id_,
-            "ann",
-            persona,
-            principles,
-            messages,
-            {"seed": 1},
-            "tiny",
-            "r",
-            "",
-            True,
-            "linear_aligned",
-            "baseline",
-            "0",
-            answers,
-        )
-    )
-    store.vote(Vote(id_, "ann", choice))
 
 
 def clear_pairs(count: int = 10) -> list[Pair]:
