@@ -18,4 +18,7 @@ if gr.NO_RELOAD:
 demo = build_page(services)
 
 if __name__ == "__main__":
-    launch(demo)
+    try:
+        launch(demo)
+    except PlumblineError as error:
+        sys.exit(f"plumbline: {error}")

@@ -52,6 +52,9 @@ class Catalogue:
             raise InputError(f"the name {name!r} has to begin with a letter from a to z; please choose another")
         if persona_id in self.library or name.casefold() in {known.name.casefold() for known in self.library.values()}:
             raise InputError(f"the name {name!r} belongs to a persona of the library; please choose another")
+        own = next((p.name for p in self._store.personas() if p.id == persona_id and p.rater == rater), name)
+        if own != name:
+            raise InputError(f"the name {name!r} is too close to your persona {own!r}; please choose another")
         if not 0 <= ratio <= 10:
             raise InputError(f"the strength is {ratio}; it must lie between 0 and 10")
         principle = clean(principle, "the principle", MAX_PRINCIPLE_CHARACTERS)

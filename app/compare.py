@@ -88,6 +88,11 @@ class Comparison:
     rater: str
     cancelled: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the round is stored: only one that holds both arms of a vote is; any other is looked at and forgotten."""
+        return {self.first_arm, self.second_arm} <= set(self.arms)
+
 
 class Compare:
     """Runs comparisons.
@@ -220,8 +225,8 @@ class Compare:
         )
 
     def _save(self, comparison: Comparison, answers: dict[str, Answer]) -> None:
-        if not {comparison.first_arm, comparison.second_arm} <= set(answers):
-            return  # a comparison without the two arms of a vote is looked at, not kept
+        if not comparison.is_kept:
+            return
         request = comparison.request
         self._store.add_round(
             Round(

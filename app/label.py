@@ -7,7 +7,7 @@ from app.errors import InputError
 from storage.records import Round, Vote
 from storage.store import Store
 
-CONSENT_VERSION = "1"
+CONSENT_VERSION = ""  # the page asks for no consent yet
 
 
 class Label:
@@ -42,7 +42,16 @@ class Label:
         return vote, self._store.round(round_id)
 
     def undo(self, round_id: str, rater: str) -> bool:
-        """Takes the rater's vote on a round back; returns whether there was one."""
+        """Takes the rater's vote on a round back; returns whether there was one.
+
+        Raises:
+            InputError: the round was blind: its sides have been shown, and a second choice would not be blind.
+            NotFoundError: no such round.
+        """
+        if self._store.round(round_id).blind:
+            raise InputError(
+                "a blind choice cannot be taken back, since it has shown which answer is which; start a new comparison"
+            )
         return self._store.undo_vote(round_id, rater)
 
     def clear_choices(self, persona: str | None = None) -> int:

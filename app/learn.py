@@ -22,7 +22,7 @@ from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
 from app.refresh.pairs import Pair, make_pair, split
-from app.refresh.trainer import RefreshSettings, Step, encode, margins, train
+from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, margins, train
 from app.versions import Versions
 from app.worker import Worker
 from storage.export import decisive
@@ -32,6 +32,7 @@ from storage.store import Store
 SAMPLES = 3
 SAMPLE_TOKENS = 96
 IN_TRAINING = "in_training"
+PAIRS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class Learn:
         current = self._versions.in_use(scope) or None
         if current:
             self.model.load_adapter(current, self._versions.adapters.path(current))
-        base = margins(self.model, test_set, None)
-        before = _accuracy(margins(self.model, test_set, current) - base if current else torch.zeros(len(test_set)))
+        base = yield from self._margins(test_set, None)
+        before = _accuracy((yield from self._margins(test_set, current)) - base)
         prompts = list({pair.prompt: pair for pair in held_out}.values())[:SAMPLES]
         old_answers = yield from self._answers(prompts, current)
         losses = []
@@ -148,7 +149,7 @@ class Learn:
             for step in train(self.model, train_set, settings, IN_TRAINING):
                 losses.append(step.loss)
                 yield step
-            after = _accuracy(margins(self.model, test_set, IN_TRAINING) - base)
+            after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING)
             version = self._versions.adapters.unused(self._store.next_version_id())
             self._versions.adapters.write(version, partial(self._save, IN_TRAINING))
@@ -159,6 +160,8 @@ class Learn:
             Sample(p.messages[-1]["content"], old, new)
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
+        # Held-out prompts are other people's words: whoever may not publish does not get to read them.
+        samples = samples if publish else []
         if passed and not publish:
             passed, reason = False, "it was asked to stay unpublished; it can be published later"
         outcome = Outcome(
@@ -178,6 +181,13 @@ class Learn:
 
     def _save(self, adapter: str, folder: Path) -> None:
         self.model.save_adapter(adapter, folder)
+
+    def _margins(self, pairs: list[EncodedPair], adapter: str | None) -> Generator[None, None, Tensor]:
+        parts = []
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            parts.append(margins(self.model, pairs[start : start + PAIRS_AT_ONCE], adapter))
+            yield None
+        return torch.cat(parts)
 
     def _answers(self, pairs: list[Pair], adapter: str | None) -> Generator[None, None, list[str]]:
         settings = DecodeSettings(temperature=0, max_new_tokens=SAMPLE_TOKENS)
@@ -219,8 +229,11 @@ def _gate(before: Share, after: Share) -> tuple[bool, str]:
     if after.value <= 0.5:
         return (
             False,
-            f"not published: {after.value:.0%} of the held-out choices come out right, no better than the {0.5:.0%} of an untrained adapter",
+            f"not published: {after.value:.0%} of the {after.n} held-out choices come out right, no better than the {0.5:.0%} of an untrained adapter",
         )
     if after.value < before.value:
         return False, f"not published: the held-out accuracy would fall from {before.value:.0%} to {after.value:.0%}"
-    return True, f"published: {after.value:.0%} of the held-out choices come out right (before: {before.value:.0%})"
+    return (
+        True,
+        f"published: {after.value:.0%} of the {after.n} held-out choices come out right (before: {before.value:.0%})",
+    )

@@ -75,6 +75,12 @@ class LanguageModel:
             ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
         """
         source = str(WEIGHTS_FOLDER) if name == "starter" else name
+        if Path(name).expanduser().is_dir():
+            source = str(Path(name).expanduser())
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ModelError(
+                f"the device is {device!r}, but this torch finds no CUDA; set PLUMBLINE_DEVICE to auto or cpu"
+            )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if not Path(source).is_dir() and _looks_like_a_path(source):
@@ -142,7 +148,9 @@ class LanguageModel:
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of an answer and of the token that ends it, as they follow a chat's ids."""
         answer = self._defused(answer)
-        ids = self.tokenizer(answer if self._template is None else f" {answer}", add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(answer if self._template is None else f" {answer.lstrip()}", add_special_tokens=False)[
+            "input_ids"
+        ]
         return ids if self._turn_end is None else [*ids, self._turn_end]
 
     def decode(self, ids: list[int]) -> str:
@@ -173,7 +181,8 @@ class LanguageModel:
         return next((i for i in tail if i in self.end_ids), self.tokenizer.eos_token_id)
 
     def _defused(self, text: str) -> str:
-        specials = [t for t in self.tokenizer.all_special_tokens if len(t) > 1]
+        added = {str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        specials = [token for token in added | set(self.tokenizer.all_special_tokens) if len(token) > 1]
         while found := next((t for t in specials if t in text), None):
             text = text.replace(found, f"{found[0]} {found[1:]}")
         return text
@@ -326,5 +335,6 @@ def _revision_of(source: str, config: Any) -> str:
     digest = hashlib.sha256()
     with contextlib.suppress(OSError):
         for file in sorted(Path(source).glob("*.safetensors")):
-            digest.update(file.read_bytes())
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()[:16]

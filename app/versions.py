@@ -1,10 +1,14 @@
 """Which adapter version answers: the rule that compare and learn share. Knows versions and their folders, no tensors."""
 
+import logging
+
 from app.errors import InputError, NotFoundError
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
 from storage.records import Version
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 class Versions:
@@ -25,12 +29,13 @@ class Versions:
     def in_use(self, scope: str) -> str:
         """What is published for a persona (or for all); "" is the original model.
 
-        A published version that was made for another model, or whose folder is gone, is passed over: the original answers.
+        Each model has its own. Where a published version's folder is gone, the original answers, and the log says so.
         """
-        version = self._store.published(scope)
+        version = self._store.published(scope, self._model.revision)
         try:
             return self.checked(version) if version else ""
-        except (InputError, NotFoundError):
+        except (InputError, NotFoundError) as error:
+            logger.warning("the original model answers in place of %s: %s", version, error)
             return ""
 
     def checked(self, version: str) -> str:

@@ -13,15 +13,20 @@ from typing import Any
 from app.errors import StorageError
 from storage.records import Round, Vote
 
+# Answers that stop in mid-sentence would teach stopping in mid-sentence.
+CUT_OFF = {"cancelled", "deadline"}
+
 
 def decisive(votes: Iterable[tuple[Vote, Round]]) -> Iterator[tuple[Vote, Round, str, str]]:
-    """Votes that prefer one of two different answers, as (vote, round, chosen arm, rejected arm)."""
+    """Votes that prefer one of two different answers, as (vote, round, chosen arm, rejected arm). Answers that were stopped do not count."""
     for vote, round_ in votes:
         if vote.choice not in ("first", "second"):
             continue
         arms = (round_.first_arm, round_.second_arm)
         chosen, rejected = arms if vote.choice == "first" else reversed(arms)
-        if round_.answers[chosen].text.strip() and round_.answers[chosen].text != round_.answers[rejected].text:
+        better, other = round_.answers[chosen], round_.answers[rejected]
+        whole = not {better.finish_reason, other.finish_reason} & CUT_OFF
+        if whole and better.text.strip() and other.text.strip() and better.text != other.text:
             yield vote, round_, chosen, rejected
 
 

@@ -122,7 +122,8 @@ class Store:
             join answers f on f.round = r.id and f.arm = r.first_arm
             join answers s on s.round = r.id and s.arm = r.second_arm
             where r.id in ({OF_PERSONA}) and f.text <> s.text
-            and trim(case v.choice when 'first' then f.text when 'second' then s.text else '' end, :space) <> ''
+            and trim(f.text, :space) <> '' and trim(s.text, :space) <> '' and v.choice in ('first', 'second')
+            and f.finish_reason not in ('cancelled', 'deadline') and s.finish_reason not in ('cancelled', 'deadline')
         """
         with self._open() as db:
             return db.execute(query, {"persona": persona, "space": " \n\t\r"}).fetchone()[0]
@@ -197,13 +198,19 @@ class Store:
         with self._write() as db:
             db["publications"].insert({"created": _now(), "scope": scope, "version": version_id})
 
-    def published(self, scope: str) -> str:
-        """The version in use for a persona: its own, else the one for all; "" is the original model."""
+    def published(self, scope: str, model_revision: str | None = None) -> str:
+        """The version in use for a persona: its own, else the one for all; "" is the original model.
+
+        With `model_revision`, publications of other models' versions are passed over: each model keeps its own.
+        """
+        query = """
+            select p.version from publications p left join versions v on v.id = p.version
+            where p.scope = ? and (p.version = '' or ? is null or v.model_revision = ?) order by p.id desc limit 1
+        """
         with self._open() as db:
             for candidate in dict.fromkeys((scope, "")):
-                rows = list(db["publications"].rows_where("scope = ?", [candidate], order_by="id desc", limit=1))
-                if rows:
-                    return rows[0]["version"]
+                if row := db.execute(query, [candidate, model_revision, model_revision]).fetchone():
+                    return row[0]
         return ""
 
     @contextmanager

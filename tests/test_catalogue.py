@@ -101,6 +101,13 @@ def test_name_of_somebody_else_is_refused_and_ones_own_is_replaced(catalogue: Ca
     assert catalogue.get("old_sailor").ratio == 0.0
 
 
+def test_two_names_of_one_person_that_make_one_id_do_not_replace_each_other(catalogue: Catalogue):
+    save(catalogue)
+    with pytest.raises(InputError, match="too close to your persona 'Old Sailor'"):
+        save(catalogue, "old-sailor!", "a pirate")
+    assert catalogue.get("old_sailor").principle == "an old sailor"
+
+
 @pytest.mark.parametrize(
     ("principle", "told"),
     [

@@ -8,9 +8,11 @@ from transformers import DynamicCache
 
 from app.decoding import rules
 from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
+from app.decoding.batch import Batch
 from app.decoding.engine import decode
 from app.decoding.sampling import choose
 from app.decoding.streaming import TextStream
+from app.model import LanguageModel
 
 ONE = torch.ones(1)
 SYSTEM = "You are a helpful assistant."
@@ -195,3 +197,17 @@ def test_rules_are_used_with_the_prompted_nucleus(llama):
     tokens, _ = run(llama, ["linear_aligned", "principle_prompted"], ratio=15.0, top_p=1e-6)
     assert tokens["linear_aligned"] == tokens["principle_prompted"]
     assert rules.nucleus(torch.zeros(5), 1e-6, 1.0).sum() == 1
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_the_short_context_goes_on_rightly_when_the_long_one_leaves(kind, tiny_folders):
+    """Left padding that only the long row needed is trimmed, or left where the cache has sliding windows: the logits tell."""
+    model = LanguageModel.load(str(tiny_folders[kind]))
+    base, prompted = contexts_of(model, "The reader is seven years old and likes to hear of captains and of tea.")
+    with torch.inference_mode():
+        together, alone = (Batch(model.forward, rows, model.pad_id, "cpu") for rows in ([base, prompted], [base]))
+        together.select([0])
+        for token in (40, 41, 42):
+            together.advance([token])
+            alone.advance([token])
+            assert torch.allclose(together.logits, alone.logits, atol=1e-4)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,26 @@ def test_side_is_mapped_to_the_arm_that_stood_there(choice: str, first: str, sec
         ("second", "same", "same", False),
         ("first", "", "words", False),  # nothing to learn towards
         ("first", " \n", "words", False),
-        ("second", "", "words", True),
+        ("second", "", "words", False),  # TRL and our own reader refuse an empty answer
         ("first", "words", "Words", True),
     ],
 )
 def test_equal_and_empty_answers_are_no_pair(choice: str, first: str, second: str, kept: bool):
     assert len(list(preference_rows([(a_vote(choice), with_texts(first, second))]))) == kept
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("end", 1), ("length", 1), ("cancelled", 0), ("deadline", 0)])
+@pytest.mark.parametrize("arm", ["baseline", "linear_aligned"])
+def test_answer_that_was_stopped_teaches_nothing(arm: str, reason: str, kept: int, tmp_path: Path):
+    """In the pairs and in the database's own count."""
+    stopped = a_round()
+    answers_ = {name: replace(a, finish_reason=reason if name == arm else "end") for name, a in stopped.answers.items()}
+    stopped = replace(stopped, answers=answers_)
+    assert len(list(preference_rows([(a_vote("first"), stopped)]))) == kept
+    store = Store(tmp_path)
+    store.add_round(stopped)
+    store.vote(replace(a_vote("first"), round=stopped.id))
+    assert store.count_decisive() == kept
 
 
 def test_row_says_where_it_comes_from():

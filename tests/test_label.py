@@ -31,7 +31,7 @@ def label(store: Store) -> Label:
 def add_round(store: Store, id_: str, persona: str, texts: tuple[str, str] = ("plain", "Arr!")) -> None:
     baseline, aligned = texts
     given = answers(baseline=baseline, linear_aligned=aligned)
-    store.add_round(a_round(id_, f"Question {id_}?", persona, rater=ANN, answers=given))
+    store.add_round(a_round(id_, f"Question {id_}?", persona, rater=ANN, answers=given, blind=id_ == "round2"))
 
 
 def test_vote_tells_which_arm_stood_where(label: Label):
@@ -63,8 +63,17 @@ def test_undo_takes_the_own_vote_back_and_only_that(label: Label, store: Store):
     assert label.vote("round1", "both_bad", ANN)[0].choice == "both_bad"
 
 
-def test_undo_of_nothing_is_false(label: Label):
-    assert not label.undo("round1", ANN) and not label.undo("forged", ANN) and not label.undo("", "")
+def test_undo_of_nothing_is_false_and_of_no_round_an_error(label: Label):
+    assert not label.undo("round1", ANN) and not label.undo("round1", "")
+    with pytest.raises(NotFoundError, match="'forged' does not exist"):
+        label.undo("forged", ANN)
+
+
+def test_a_blind_choice_stands_since_it_has_shown_the_sides(label: Label, store: Store):
+    label.vote("round2", "first", ANN)
+    with pytest.raises(InputError, match="blind choice cannot be taken back"):
+        label.undo("round2", ANN)
+    assert len(store.votes()) == 1
 
 
 def test_votes_at_once_leave_one(label: Label, store: Store):

@@ -49,8 +49,7 @@ class Batch:
         self.logits = self.logits[index]
         # Columns that only pad the rows that are left would be paid for at every step.
         unused = int(self._mask.argmax(-1).min())
-        if unused:
-            _trim_left(self._cache, unused)
+        if unused and _trim_left(self._cache, unused):
             self._mask = self._mask[:, unused:]
 
     def advance(self, tokens: list[int]) -> None:
@@ -62,9 +61,10 @@ class Batch:
         self.logits = logits.float()
 
 
-def _trim_left(cache: object, columns: int) -> None:
-    for layer in cache.layers:
-        if type(layer).__name__ != "DynamicLayer":
-            return
+def _trim_left(cache: object, columns: int) -> bool:
+    # Layers with a sliding window count their own columns; where there is one, the cache and its mask stay as wide as they are.
+    if any(type(layer).__name__ != "DynamicLayer" for layer in cache.layers):
+        return False
     for layer in cache.layers:
         layer.keys, layer.values = layer.keys[:, :, columns:], layer.values[:, :, columns:]
+    return True

@@ -1,7 +1,7 @@
 """Preference pairs: what a pair is, reading them from TRL's format, and the held-out split. Knows no tensors and no database."""
 
+import hashlib
 import json
-import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +87,17 @@ def split(pairs: list[Pair], seed: int) -> tuple[list[Pair], list[Pair]]:
             f"there are {len(pairs)} clear choices on {len(prompts)} different prompts; learning needs at least {FEWEST_PAIRS} "
             f"on {FEWEST_PROMPTS}: {missing} more to go"
         )
-    random.Random(seed).shuffle(prompts)
-    held_out = set(prompts[: max(1, round(HELD_OUT_SHARE * len(prompts)))])
+    # By a hash, not by lot over what there is now: a prompt that a version was trained on must not be held out for the next one.
+    ranks = {prompt: _rank(prompt, seed) for prompt in prompts}
+    held_out = {prompt for prompt in prompts if ranks[prompt] < HELD_OUT_SHARE}
+    if len(held_out) in (0, len(prompts)):
+        held_out = {min(prompts, key=ranks.__getitem__)}
     return [p for p in pairs if p.prompt not in held_out], [p for p in pairs if p.prompt in held_out]
+
+
+def _rank(prompt: tuple[tuple[str, str], ...], seed: int) -> float:
+    digest = hashlib.sha256(json.dumps([seed, prompt]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _prompt(value: Any) -> list[Message]:

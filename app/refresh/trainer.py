@@ -135,9 +135,11 @@ def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSetti
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, (len(batches) - step) / max(1, len(batches) - warmup))
     )
-    with torch.no_grad():
-        reference = [torch.cat(parts) for parts in zip(*(logps(model, [pair], None) for pair in pairs), strict=True)]
+    reference = torch.full((2, len(pairs)), torch.nan, device=model.device)
     for number, batch in enumerate(batches, start=1):
+        if reference[:, batch].isnan().any():  # once for every pair, in the first epoch, so that no step is a long one
+            with torch.no_grad():
+                reference[:, batch] = torch.stack(logps(model, [pairs[i] for i in batch], None))
         with torch.enable_grad():
             chosen, rejected = logps(model, [pairs[i] for i in batch], adapter)
             losses, chosen_rewards, rejected_rewards = dpo_loss(

@@ -57,7 +57,7 @@ def add_endpoints(services: Services) -> None:
             rater: a secret of your own that later votes come with.
 
         Returns:
-            round_id, model, adapter, settings, and `answers`: by arm, or by side where blind.
+            round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
         """
         with _errors_for_the_client():
             values = {
@@ -75,7 +75,7 @@ def add_endpoints(services: Services) -> None:
                 messages=(("user", prompt),),
                 persona=persona,
                 principles=(checked(Principle, text=principle, framing=framing),) if principle else (),
-                arms=tuple(arms.split(",")),
+                arms=tuple(str(arms or "").split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
                 blind=blind,
@@ -90,7 +90,7 @@ def add_endpoints(services: Services) -> None:
         # Seconds and token counts would tell the arms of a blind round apart.
         kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
         return {
-            "round_id": comparison.round_id,
+            "round_id": comparison.round_id if comparison.is_kept else None,
             "model": services.model.name,
             "adapter": comparison.adapter or None,
             "settings": settings.model_dump(),
@@ -110,7 +110,7 @@ def add_endpoints(services: Services) -> None:
             choice: the one that stands; first_arm and second_arm: what stood where.
         """
         with _errors_for_the_client():
-            stands, round_ = services.label.vote(round_id, choice, rater_of(rater), reason)
+            stands, round_ = services.label.vote(str(round_id), choice, rater_of(str(rater or "")), str(reason or ""))
         return {
             "choice": stands.choice,
             "created": stands.created,

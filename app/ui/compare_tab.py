@@ -181,11 +181,14 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
             render.panes(revealed),
             render.status(line),
             *[gr.Button(interactive=False)] * 4,
-            gr.Button(interactive=True),
+            gr.Button(interactive=not round_.blind),
         ]
 
     def take_back(id_: str, secret: str) -> list[Any]:
-        undone = services.label.undo(id_, rater_of(secret))
+        try:
+            undone = services.label.undo(id_, rater_of(secret))
+        except PlumblineError as error:
+            return [render.status(_sentence(error), error=True), *[gr.skip()] * 5]
         line = "Your choice was taken back; choose again." if undone else "There was no choice to take back."
         return [render.status(line), *[gr.Button(interactive=True)] * 4, gr.Button(interactive=False)]
 

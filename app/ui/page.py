@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from app.errors import InputError
 from app.label import new_secret
 from app.services import Services
 from app.ui import render
@@ -35,15 +36,22 @@ def build_page(services: Services) -> gr.Blocks:
 
 
 def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool = False) -> tuple[object, str, str]:
-    """Serves the page; `GRADIO_SERVER_PORT` and `GRADIO_SERVER_NAME` are honoured where no port is given."""
-    return demo.launch(
-        server_port=port,
-        prevent_thread_lock=prevent_thread_lock,
-        theme=plumbline_theme(),
-        css_paths=[STYLE_SHEET],
-        footer_links=["api", "settings"],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        max_file_size="1mb",
-    )
+    """Serves the page; `GRADIO_SERVER_PORT` and `GRADIO_SERVER_NAME` are honoured where no port is given.
+
+    Raises:
+        InputError: the port is taken or none.
+    """
+    try:
+        return demo.launch(
+            server_port=port,
+            prevent_thread_lock=prevent_thread_lock,
+            theme=plumbline_theme(),
+            css_paths=[STYLE_SHEET],
+            footer_links=["api", "settings"],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            max_file_size="1mb",
+        )
+    except (OSError, OverflowError) as error:
+        raise InputError(f"the page cannot be served: {error} Choose another port with GRADIO_SERVER_PORT.") from error

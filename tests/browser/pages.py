@@ -165,7 +165,7 @@ class Plumb:
     def vote(self, choice: str) -> str:
         """Votes and returns the line that reveals what was chosen."""
         self.page.locator(f"#vote-{choice}").click()
-        self.page.wait_for_function("!document.querySelector('#undo').disabled")
+        self.page.wait_for_function("/You preferred|Noted/.test(document.querySelector('#status').innerText)")
         return self.status
 
     def refuse(self, button: str) -> str:
