@@ -124,8 +124,13 @@ class Plumb:
     def set_number(self, highest: str, value: str) -> None:
         """Sets the slider that goes up to `highest`; the settings that are folded away have no ids of their own."""
         box = self.page.locator(f"input[type=number][max='{highest}']").last
+        box.wait_for()
+        # Settings that were just unfolded are drawn twice: what is typed between is lost. The slider shows what was taken over.
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         box.fill(value)
         box.blur()
+        slider = f"document.querySelector('input[type=range][max=\"{highest}\"]')"
+        self.page.wait_for_function(f"{slider}.value === '{value}'")
 
     def shorten(self) -> None:
         """Short answers: the tests are about the page, and the model is what takes the time."""
