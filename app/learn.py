@@ -141,8 +141,10 @@ class Learn:
         if current:
             self.model.load_adapter(current, self._versions.adapters.path(current))
         base = yield from self._margins(test_set, None)
-        before = _accuracy((yield from self._margins(test_set, current)) - base)
-        prompts = list({pair.prompt: pair for pair in held_out}.values())[:SAMPLES]
+        in_use = (yield from self._margins(test_set, current)) if current else base
+        before = _accuracy(in_use - base)
+        # Held-out prompts are other people's words: whoever may not publish does not get to read them.
+        prompts = list({pair.prompt: pair for pair in held_out}.values())[: SAMPLES if publish else 0]
         old_answers = yield from self._answers(prompts, current)
         losses = []
         try:
@@ -160,8 +162,6 @@ class Learn:
             Sample(p.messages[-1]["content"], old, new)
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
-        # Held-out prompts are other people's words: whoever may not publish does not get to read them.
-        samples = samples if publish else []
         if passed and not publish:
             passed, reason = False, "it was asked to stay unpublished; it can be published later"
         outcome = Outcome(

@@ -74,9 +74,8 @@ class LanguageModel:
         Raises:
             ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
         """
-        source = str(WEIGHTS_FOLDER) if name == "starter" else name
-        if Path(name).expanduser().is_dir():
-            source = str(Path(name).expanduser())
+        folder = WEIGHTS_FOLDER if name == "starter" else Path(name).expanduser()
+        source = str(folder) if folder.is_dir() else name
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(
                 f"the device is {device!r}, but this torch finds no CUDA; set PLUMBLINE_DEVICE to auto or cpu"

@@ -158,7 +158,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
                     shown_at = time.monotonic()
                     yield {panes: render.panes(_panes_of(comparison, progress))}
         except PlumblineError as error:
-            yield {**idle, status: render.status(_sentence(error), error=True)}
+            yield {**idle, status: render.failure(error)}
             return
         buttons = {button: gr.Button(interactive=True) for button in votes.values()}
         yield {**idle, **buttons, finished_at: time.time(), status: render.status(_invitation(comparison, blind))}
@@ -173,7 +173,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
                 id_, choice, rater_of(secret), dwell_seconds=round(time.time() - since, 2)
             )
         except PlumblineError as error:
-            return [gr.skip(), render.status(_sentence(error), error=True), *[gr.skip()] * 5]
+            return [gr.skip(), render.failure(error), *[gr.skip()] * 5]
         revealed = _revealed(round_, stands.choice)
         count = services.label.clear_choices()
         line = f"{_thanks(stands.choice, round_)} You and others have made {count} clear choice{'' if count == 1 else 's'} so far: the tab Learn makes use of them."
@@ -188,7 +188,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
         try:
             undone = services.label.undo(id_, rater_of(secret))
         except PlumblineError as error:
-            return [render.status(_sentence(error), error=True), *[gr.skip()] * 5]
+            return [render.failure(error), *[gr.skip()] * 5]
         line = "Your choice was taken back; choose again." if undone else "There was no choice to take back."
         return [render.status(line), *[gr.Button(interactive=True)] * 4, gr.Button(interactive=False)]
 
@@ -196,7 +196,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
         try:
             saved = services.catalogue.save(name, principle, framing, ratio, rater_of(secret))
         except PlumblineError as error:
-            return [gr.skip(), render.status(_sentence(error), error=True)]
+            return [gr.skip(), render.failure(error)]
         return [
             gr.Dropdown(_persona_choices(services), value=saved.id),
             render.status(f"The persona {saved.name} is saved."),
@@ -265,7 +265,7 @@ def _preview(principle: str, framing: str) -> str:
     try:
         return render.preview(frame(principle, framing))
     except PlumblineError as error:
-        return render.status(_sentence(error), error=True)
+        return render.failure(error)
 
 
 def _is_unchanged(services: Services, persona_id: str, principle: str, framing: str) -> bool:
@@ -318,8 +318,3 @@ def _thanks(choice: str, round_: Any) -> str:
         arm = round_.first_arm if choice == "first" else round_.second_arm
         return f"You preferred {ARM_TITLES[arm]} ({arm})."
     return "Noted: equally good." if choice == "tie" else "Noted: both are bad."
-
-
-def _sentence(error: PlumblineError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -75,7 +75,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
                 shown = render.training(item) if isinstance(item, Step) else render.outcome(item)
                 yield {result: shown}
         except PlumblineError as error:
-            shown = render.status(f"{str(error)[:1].upper()}{str(error)[1:]}.", error=True)
+            shown = render.failure(error)
         yield {learn: gr.Button(interactive=True), cancel: gr.Button(interactive=False), result: shown, **_lists(scope)}
 
     def stopped(scope: str) -> dict:
@@ -86,7 +86,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         try:
             services.learn.use(scope, version, token)
         except PlumblineError as error:
-            return {result: render.status(f"{str(error)[:1].upper()}{str(error)[1:]}.", error=True)}
+            return {result: render.failure(error)}
         name = "the original model" if version == "none" else f"version {version}"
         return {
             result: render.status(f"From now on {_scope_names(services).get(scope, scope)}: answers come from {name}."),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
+from app.errors import PlumblineError
 from app.insights import Share
 from app.learn import Outcome, Sample
 from app.refresh.trainer import Step
@@ -76,6 +77,12 @@ def _foot(pane: Pane) -> str:
 def status(text: str, error: bool = False) -> str:
     """The one line that says what is going on; read out by screen readers, which the panes are not."""
     return f'<div class="pl-status{" pl-error" if error else ""}" role="status">{escape(text)}</div>'
+
+
+def failure(error: PlumblineError) -> str:
+    """What a person can do something about, as a sentence in place of the status line."""
+    text = str(error)
+    return status(text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."), error=True)
 
 
 def preview(principle: str) -> str:
