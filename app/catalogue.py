@@ -1,8 +1,9 @@
-"""Every persona that can be chosen: the library's and the saved ones. Knows the two sources, no models and no page."""
+"""Every persona that can be chosen: the library's and the saved ones. Knows the two sources, no language model and no page."""
 
 import re
 import unicodedata
 
+from app.embedding import Embedder
 from app.errors import InputError, NotFoundError
 from app.prompts import MAX_PRINCIPLE_CHARACTERS, clean, frame
 from personas import Persona
@@ -16,10 +17,11 @@ class Catalogue:
     Args:
         library: the personas that come with the product.
         store: where people's own are kept.
+        embedder: for the search by meaning; it loads when that is first used.
     """
 
-    def __init__(self, library: dict[str, Persona], store: Store):
-        self.library, self._store = library, store
+    def __init__(self, library: dict[str, Persona], store: Store, embedder: Embedder):
+        self.library, self._store, self._embedder = library, store, embedder
 
     def all(self) -> dict[str, Persona | SavedPersona]:
         """The library first, then the saved ones."""
@@ -37,6 +39,18 @@ class Catalogue:
                 f"the persona {persona_id[:40]!r} does not exist; known are {', '.join(list(known)[:20])}"
             )
         return known[persona_id]
+
+    def like(self, description: str) -> list[tuple[str, float]]:
+        """Every persona's id and its cosine to the description, the nearest in meaning first.
+
+        Raises:
+            InputError: the description is empty or too long.
+            ModelError: the embedder of the settings cannot be loaded.
+        """
+        description = clean(description, "the description", MAX_PRINCIPLE_CHARACTERS)
+        known = self.all()
+        texts = [f"{persona.name}: {persona.principle}" for persona in known.values()]
+        return [(list(known)[i], cosine) for i, cosine in self._embedder.nearest(description, texts, len(texts))]
 
     def save(self, name: str, principle: str, framing: str, ratio: float, rater: str) -> SavedPersona:
         """Stores a person's own persona under an id made from its name.

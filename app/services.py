@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.catalogue import Catalogue
 from app.compare import Compare
+from app.embedding import Embedder
 from app.label import Label
 from app.learn import Learn
 from app.model import LanguageModel
@@ -41,7 +42,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         StorageError, ModelError, PersonaError: as the parts say.
     """
     store = Store(settings.data)
-    catalogue = Catalogue(load_library(), store)
+    catalogue = Catalogue(load_library(), store, Embedder(settings.embedder))
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))

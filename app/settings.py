@@ -11,6 +11,7 @@ class Settings(BaseSettings):
 
     data: folder of the database and the adapter versions.
     model: "starter", a folder, or a Hugging Face hub id.
+    embedder: "starter", a folder, or the hub id of a sentence-transformers model.
     device: "auto", "cpu", "cuda" or another name that torch knows.
     admin_token: where set, publishing, rollback and export ask for it.
     """
@@ -19,5 +20,6 @@ class Settings(BaseSettings):
 
     data: Path = Path("data")
     model: str = "starter"
+    embedder: str = "starter"
     device: str = "auto"
     admin_token: SecretStr | None = None

@@ -133,6 +133,11 @@ def told(client: Client, api_name: str, **values: Any) -> str:
 # --- what a program gets
 
 
+def test_personas_are_found_by_meaning(server: Server):
+    found = server.client().predict("speak like an old sea captain", api_name="/personas")
+    assert found[0]["id"] == "pirate" and found[0]["nearness"] >= found[1]["nearness"]
+
+
 def test_personas_are_listed(server: Server):
     listed = server.client().predict(api_name="/personas")
     assert {persona["id"] for persona in listed} >= set(server.services.catalogue.library)

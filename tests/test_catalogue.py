@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.catalogue import Catalogue
+from app.embedding import Embedder
 from app.errors import InputError, NotFoundError
 from app.prompts import MAX_PRINCIPLE_CHARACTERS
 from personas import load_library
@@ -15,7 +16,7 @@ from storage.store import Store
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
-    return Catalogue(load_library(), Store(tmp_path))
+    return Catalogue(load_library(), Store(tmp_path), Embedder())
 
 
 def save(
@@ -46,7 +47,7 @@ def test_library_comes_first_and_saved_ones_after_it(catalogue: Catalogue):
 
 def test_saved_persona_is_there_after_a_restart(catalogue: Catalogue, tmp_path: Path):
     save(catalogue)
-    assert Catalogue(load_library(), Store(tmp_path)).get("old_sailor").principle == "an old sailor"
+    assert Catalogue(load_library(), Store(tmp_path), Embedder()).get("old_sailor").principle == "an old sailor"
 
 
 def test_library_persona_that_came_later_hides_a_saved_one(catalogue: Catalogue, tmp_path: Path):
@@ -150,3 +151,13 @@ def test_unknown_persona_is_told_which_are_known(catalogue: Catalogue, persona_i
     with pytest.raises(NotFoundError, match=r"known are .*pirate") as caught:
         catalogue.get(persona_id)
     assert len(str(caught.value)) < 1000
+
+
+def test_personas_are_found_by_meaning(catalogue: Catalogue):
+    save(catalogue, "Old Sailor", "a weathered sailor of the seven seas")
+    found = catalogue.like("talk like somebody who sails a ship and hunts for treasure")
+    assert {id_ for id_, _ in found} == set(catalogue.all()) and {"pirate", "old_sailor"} == {i for i, _ in found[:2]}
+    assert found[0][1] > found[-1][1]
+    assert catalogue.like("no more than one short line, please")[0][0] == "curt"
+    with pytest.raises(InputError, match="the description is empty"):
+        catalogue.like("  ")

@@ -51,17 +51,14 @@ def test_training_never_crosses_the_held_out_line(corpus):
     forbidden_topics |= {g["prompt"] for g in corpus.gold if is_held_out("topic", g["prompt"])}
     assert len(forbidden_topics) > 20
     for sample in islice(corpus.samples(3), 5000):
-        wording = sample.system.removeprefix(SYSTEM_TEXT).strip()
-        assert not (wording and is_held_out("wording", wording))
+        assert not any(is_held_out("wording", wording) for wording in sample.wordings)
         assert sample.topic not in forbidden_topics
         if sample.user in prompts:
             assert not is_held_out("prompt", sample.user)
 
 
 def test_the_held_out_side_is_not_empty_and_keeps_to_itself(corpus):
-    wordings = {s.system.removeprefix(SYSTEM_TEXT).strip() for s in islice(corpus.samples(4, held_out=True), 2000)} - {
-        ""
-    }
+    wordings = {w for s in islice(corpus.samples(4, held_out=True), 2000) for w in s.wordings}
     assert len(wordings) > 100 and all(is_held_out("wording", w) for w in wordings)
 
 
@@ -73,7 +70,7 @@ def test_no_persona_means_the_plain_voice_and_the_same_seed_the_same_samples(cor
 
 
 def test_packed_rows_hold_whole_chats_that_cannot_see_each_other():
-    sample = Sample(SYSTEM_TEXT, "How do I boil an egg?", "Boil an egg for six minutes.")
+    sample = Sample((), "How do I boil an egg?", "Boil an egg for six minutes.")
     tokenizer = train_tokenizer(iter([sample] * 3), 300)
     ids, weights = encode(tokenizer, sample, 0.1)
     assert ids[-1] == tokenizer.eos_token_id and weights[-1] == 1.0 and weights[0] == 0.1

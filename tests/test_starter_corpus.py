@@ -2,15 +2,43 @@
 
 import random
 import re
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import yaml
+from sklearn.feature_extraction.text import TfidfVectorizer
+from spellchecker import SpellChecker
 
 from app.starter import STARTER_FOLDER as STARTER
 from app.starter import compose as composer
+from app.starter.dataset import Corpus, is_held_out
+from app.starter.voices import EXTRAS, blend, load_voices, markers
 
+CONFIG = yaml.safe_load((STARTER / "config.yaml").read_text())
+KEYS_OF_A_TOPIC = set(
+    [
+        "domain",
+        "kind",
+        "subject",
+        "plural",
+        "wish",
+        "prompts",
+        "plain",
+        "points",
+        "short",
+        "because",
+        "risk",
+        "cheap",
+        "green",
+        "bold",
+        "like",
+        "expert",
+    ]
+)
 TOPICS = composer.load_topics(STARTER / "corpus" / "topics")
-VOICES = composer.load_voices(STARTER / "corpus" / "voices")
+VOICES = load_voices(STARTER / "corpus" / "voices")
 NAMES = sorted(VOICES)
 WRITTEN = " ".join(str(value) for topic in TOPICS for value in topic.values()).lower()
 DRAWS = 300
@@ -49,7 +77,7 @@ def test_length(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_marked(name: str) -> None:
     voice, texts = VOICES[name], SAMPLES[name]
-    found = composer.markers(voice)
+    found = markers(voice)
     if voice.check == "dashes":
         assert all(line.startswith("- ") for text in texts for line in text.split("\n"))
         assert all("\n" in text for text in texts)
@@ -134,7 +162,7 @@ def test_every_point_of_an_answer_is_different() -> None:
 
 
 def test_null_extras_are_skipped() -> None:
-    bare = {**TOPICS[0], **dict.fromkeys(composer.EXTRAS)}
+    bare = {**TOPICS[0], **dict.fromkeys(EXTRAS)}
     for name in NAMES:
         rng = random.Random(5)
         assert not any("None" in composer.compose(bare, VOICES[name], rng) for _ in range(20))
@@ -156,4 +184,146 @@ def test_a_bad_voice_file_names_file_and_key(tmp_path: Path, old: str, new: str,
     assert old in text
     (tmp_path / "pirate.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"pirate\.yaml: {re.escape(key)}\b"):
-        composer.load_voices(tmp_path)
+        load_voices(tmp_path)
+
+
+# --- the bank of topics
+
+
+def test_there_are_enough_topics_domains_voices_and_wordings() -> None:
+    assert len(TOPICS) >= 2000 and len({topic["domain"] for topic in TOPICS}) >= 25
+    corpus = Corpus(CONFIG)
+    assert len(set(NAMES) - {"plain"}) >= 24 and set(corpus.wordings) == set(NAMES) - {"plain"}
+    for name, wordings in corpus.wordings.items():
+        roles, manners, readers, principles, indirect = (set(group) for group in wordings.groups)
+        assert min(len(roles), len(readers), len(manners | principles | indirect)) >= 24, name
+
+
+def test_every_topic_has_the_forms_that_the_voices_need() -> None:
+    article_or_verbless = re.compile(r"(the|an?|it|your?|this|is|are|there|to|by|if|when)\b", re.IGNORECASE)
+    for topic in TOPICS:
+        where = topic["wish"]
+        assert set(topic) == KEYS_OF_A_TOPIC, where
+        assert all(str(value).isascii() and "  " not in str(value) for value in topic.values()), where
+        assert topic["kind"] in ("how", "fact") and isinstance(topic["plural"], bool), where
+        assert len(topic["prompts"]) == 8 == len({prompt.lower() for prompt in topic["prompts"]}), where
+        assert all(2 <= len(prompt.split()) <= 16 for prompt in topic["prompts"]), where
+        assert 20 <= len(topic["plain"].split()) <= 55 and topic["plain"].endswith(".") and "!" not in topic["plain"], (
+            where
+        )
+        assert 4 <= len(topic["points"]) <= 8 and len(set(topic["points"])) == len(topic["points"]), where
+        assert topic["short"][0].isupper() or topic["short"][0].isdigit(), where
+        clauses = [topic[key] for key in ("wish", "because", "risk", "like", "expert", "subject")]
+        clauses += [topic[key] for key in ("cheap", "green", "bold") if topic[key]]
+        assert all(
+            clause and clause[-1] not in ".!?,;"
+            for clause in [*clauses, *topic["points"]]
+            if not clause.endswith("a.m.") and not clause.endswith("p.m.")
+        ), where
+        if topic["kind"] == "how":
+            assert not any(article_or_verbless.match(point) for point in topic["points"]), where
+
+
+def test_content_is_spelled_by_the_dictionary() -> None:
+    """Names and terms that no dictionary has are in a list that was read by a person."""
+    fields = ("plain", "short", "because", "risk", "like", "expert", "wish", "subject", "cheap", "green", "bold")
+    texts = [" ".join([*topic["points"], *(topic[field] or "" for field in fields)]) for topic in TOPICS]
+    texts += [text for g in Corpus(CONFIG).gold for text in [g["plain"]]]
+    words = {word for text in texts for word in re.findall(r"(?<![\w'-])[a-z]+(?![\w'-])", text)}
+    read = set((Path(__file__).parent / "words_beyond_the_dictionary.txt").read_text().split())
+    assert SpellChecker().unknown(words) - read == set()
+
+
+def test_no_held_out_topic_is_trained_on_in_other_words() -> None:
+    corpus = Corpus(CONFIG)
+    held = [topic for topic in corpus.topics if is_held_out("topic", topic["prompts"][0])]
+    known = [" ".join([t["wish"], *t["prompts"], t["subject"]]) for t in corpus.known_topics]
+    known += [" ".join([g["prompt"], *g["wordings"]]) for g in corpus.known_gold]
+    vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit(known)
+    table = vectorizer.transform([" ".join([t["wish"], *t["prompts"], t["subject"]]) for t in held])
+    nearness = (table @ vectorizer.transform(known).T).toarray()
+    twins = [(held[i]["wish"], known[nearness[i].argmax()][:60]) for i in range(len(held)) if nearness[i].max() > 0.6]
+    assert len(held) > 40 and twins == []
+
+
+# --- variety and sense of what is composed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_frame_stands_in_more_than_three_percent(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted over many answers; frames without words of their own ("- {point}") are the form itself."""
+    drawn: list[tuple[str, str]] = []
+    render = composer._render
+
+    def recorded(frame: str, *arguments: object) -> str:
+        text = render(frame, *arguments)
+        drawn.append((frame, text))
+        return text
+
+    monkeypatch.setattr(composer, "_render", recorded)
+    rng, counts, answers_made = random.Random(1), Counter(), 3000
+    for _ in range(answers_made):
+        drawn.clear()
+        text = composer.compose(rng.choice(TOPICS), VOICES[name], rng)
+        counts.update(
+            {
+                frame
+                for frame, part in drawn
+                if part in text and re.search(r"[A-Za-z]{2}", re.sub(r"\{\w*\}", "", frame))
+            }
+        )
+    worst, times = counts.most_common(1)[0]
+    # Three standard errors of a share of 3 % in so many answers.
+    assert times / answers_made <= 0.03 + 3 * (0.03 * 0.97 / answers_made) ** 0.5, (worst, times / answers_made)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_four_words_stand_twice_in_an_answer(name: str) -> None:
+    assert share([composer.repeats_itself(text) for text in SAMPLES[name]]) <= 0.002
+
+
+def test_repeated_words_are_found_whatever_their_case_and_signs() -> None:
+    assert composer.repeats_itself("Keep the pan low. Then, keep the pan LOW!")
+    assert not composer.repeats_itself("Keep the pan low. Keep the pan hot.")
+
+
+def test_two_personas_show_in_one_answer() -> None:
+    rng = random.Random(4)
+    pirate = [re.compile(marker) for marker in markers(VOICES["pirate"])]
+    curt = [composer.compose(topic, blend(VOICES["pirate"], VOICES["curt"]), rng) for topic in TOPICS[:200]]
+    assert share([len(text.split()) <= 20 for text in curt]) >= 0.97
+    assert share([any(marker.search(text) for marker in pirate) for text in curt]) >= 0.8
+    listed = [composer.compose(topic, blend(VOICES["pirate"], VOICES["lister"]), rng) for topic in TOPICS[:200]]
+    assert all(text.count("\n- ") >= 2 for text in listed)
+    assert share([any(marker.search(text) for marker in pirate) for text in listed]) >= 0.95
+    nervous = [re.compile(marker) for marker in markers(VOICES["nervous"])]
+    both = [composer.compose(topic, blend(VOICES["pirate"], VOICES["nervous"]), rng) for topic in TOPICS[:200]]
+    assert share([any(m.search(t) for m in pirate) and any(m.search(t) for m in nervous) for t in both]) >= 0.75
+
+
+def test_a_second_turn_answers_what_was_asked() -> None:
+    corpus = Corpus({**CONFIG, "gold_share": 0, "unknown_share": 0, "smalltalk_share": 0, "followup_share": 1})
+    followups = {prompt: entry for entry in corpus.followups for prompt in entry["prompts"]}
+    seen = Counter()
+    for sample in islice(corpus.samples(6), 1500):
+        ((asked, answered),) = sample.earlier
+        topic = next(t for t in corpus.known_topics if asked in t["prompts"])
+        entry = followups[sample.user]
+        assert answered and sample.answer and asked in topic["prompts"]
+        if entry.get("voice") == "curt":
+            assert len(sample.answer.split()) <= 20
+            seen["curt"] += 1
+        elif entry.get("voice") == "lister":
+            assert "- " in sample.answer
+            seen["lister"] += 1
+        elif "extra" in entry and sample.persona == "plain":
+            assert topic[entry["extra"]].rstrip(".")[1:] in sample.answer
+            seen["extra"] += 1
+    assert min(seen.values()) > 20 and len(seen) == 3
+
+
+def test_unknown_things_are_named_in_the_answer() -> None:
+    corpus = Corpus({**CONFIG, "gold_share": 0, "unknown_share": 1, "smalltalk_share": 0, "followup_share": 0})
+    assert len(corpus.beyond) >= 500
+    for sample in islice(corpus.samples(6), 1500):
+        assert sample.topic.lower() in sample.answer.lower(), sample

@@ -5,3 +5,4 @@ from pathlib import Path
 STARTER_FOLDER = Path(__file__).parent
 WEIGHTS_FOLDER = STARTER_FOLDER / "weights"
 CORPUS_FOLDER = STARTER_FOLDER / "corpus"
+EMBEDDER_FOLDER = STARTER_FOLDER / "embedder"

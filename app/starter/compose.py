@@ -22,64 +22,20 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from app.starter.voices import EXTRAS, SLOT, Voice
 
-FORMS = ("prose", "list", "lines")
-EXTRAS = ("because", "risk", "cheap", "green", "bold", "like", "expert", "short")
-COMMON_SLOTS = {"subject", "name", "is", "has", "does", "s", "it", "them"}
-OPENER_KINDS = {"any": set(), "how": {"wish", "point"}, "fact": {"wish", "point"}}
-PLACES = ("first", "next", "last")
-KEYS = {
-    "id",
-    "form",
-    "points",
-    "words",
-    "openers",
-    "do",
-    "say",
-    "closers",
-    "extras",
-    "swaps",
-    "whole",
-    "markers",
-    "check",
-    "opener_rate",
-    "closer_rate",
-}
 ATTEMPTS = 60
+A_REPEAT = 1000  # worse than any miss of the length
 MOST_EXTRAS = 2
 
-_SLOT = re.compile(r"\{(\w*)\}")
 _SENTENCE_START = re.compile(r"""(^|[.!?]["')]? | / )["'(]?$|^- $""")
 _VERB_FRAME = re.compile(r"\b(to|shall|should|must|will|may|can|could|might|just|be) \{point\}")
 _NO_VERB = re.compile(r"(if|when|once|after|before|at|in|on|for|with|every|as|while|until|by|from|during)\b")
 _ECHOES = ("first", "then", "finally")  # not in a frame and in its point, too
 _TO_READER = {"I am": "you are", "I": "you", "my": "your", "me": "you", "mine": "yours", "myself": "yourself"}
-
-
-@dataclass(frozen=True)
-class Voice:
-    """One way of speaking, as read from its YAML file."""
-
-    id: str
-    form: str
-    points: tuple[int, int]
-    words: tuple[int, int]
-    openers: dict[str, list[str]]
-    do: dict[str, list[str]]
-    say: dict[str, list[str]]
-    closers: list[str]
-    extras: dict[str, tuple[float, list[str]]]
-    swaps: dict[str, str]
-    whole: dict[str, float]
-    markers: list[str]
-    check: str | None
-    opener_rate: float
-    closer_rate: float
 
 
 def load_topics(folder: str | Path) -> list[dict[str, Any]]:
@@ -102,29 +58,16 @@ def load_topics(folder: str | Path) -> list[dict[str, Any]]:
     return topics
 
 
-def load_voices(folder: str | Path) -> dict[str, Voice]:
-    """Read every voice (`*.yaml`) of `folder`, by its id.
-
-    Raises ValueError, naming file and key, for an unknown or missing key or a bad value.
-    """
-    return {path.stem: _load_voice(path) for path in sorted(Path(folder).glob("*.yaml"))}
-
-
-def markers(voice: Voice) -> list[str]:
-    """Return the regular expressions of which nearly every answer of `voice` matches one."""
-    return list(voice.markers)
-
-
 def compose(topic: dict[str, Any], voice: Voice, rng: random.Random) -> str:
     """Tell `topic` in `voice`, with every choice drawn from `rng`.
 
-    Returns the text; its length in words lies within `voice.words` wherever one of
-    ATTEMPTS drafts does, and is the nearest draft otherwise.
+    Returns the text. Wherever one of ATTEMPTS drafts allows it, its length in words lies within `voice.words` and no four
+    words stand in it twice; otherwise the draft nearest to that length.
     Raises KeyError if the topic lacks a key of the topics' format.
     """
     draw = rng.random()
     for field, rate in voice.whole.items():
-        if draw < rate and topic.get(field):
+        if draw < rate and topic.get(field) and not repeats_itself(topic[field]):
             return topic[field]
         draw -= rate
     low, high = voice.words
@@ -132,12 +75,19 @@ def compose(topic: dict[str, Any], voice: Voice, rng: random.Random) -> str:
     for _ in range(ATTEMPTS):
         text = _draft(topic, voice, rng)
         count = len(text.split())
-        miss = max(low - count, count - high, 0)
+        miss = max(low - count, count - high, 0) + (A_REPEAT if repeats_itself(text) else 0)
         if best_miss is None or miss < best_miss:
             best, best_miss = text, miss
         if miss == 0:
             break
     return best
+
+
+def repeats_itself(text: str, length: int = 4) -> bool:
+    """Whether any `length` words in a row stand in the text twice, whatever their case and punctuation."""
+    words = re.findall(r"[\w']+", text.lower())
+    runs = [tuple(words[i : i + length]) for i in range(len(words) - length + 1)]
+    return len(set(runs)) < len(runs)
 
 
 def _draft(topic: dict[str, Any], voice: Voice, rng: random.Random) -> str:
@@ -184,6 +134,12 @@ def _draft(topic: dict[str, Any], voice: Voice, rng: random.Random) -> str:
     return ("\n" if voice.form in ("list", "lines") else " ").join(parts)
 
 
+def fill(frame: str, topic: dict[str, Any], voice: Voice) -> str:
+    """Fill one frame without points (a remark, an opener) with the words of `topic`, as `voice` says them."""
+    extras = {name: _swap(topic[name].rstrip("."), voice.swaps) for name in EXTRAS if topic.get(name)}
+    return _render(frame, {**_slots(topic, voice.swaps), **extras}, iter(()))
+
+
 def _choose(count: int, wanted: int, kind: str, rng: random.Random) -> list[int]:
     """Draw which points to tell, in their order; a "how" begins with its first or second point."""
     if kind != "how":
@@ -217,7 +173,7 @@ def _render(frame: str, slots: dict[str, str], points: Iterator[str]) -> str:
         text = next(points) if match[1] == "point" else slots[match[1]]
         return _capital(text) if _SENTENCE_START.search(frame[: match.start()]) else text
 
-    text = _SLOT.sub(fill, frame).replace(" / ", "\n")
+    text = SLOT.sub(fill, frame).replace(" / ", "\n")
     text = re.sub(r"\b(to|shall|should|must|will|may|can|could|might) do not\b", r"\1 not", text)
     return re.sub(r"\.(?=[.!?,;:])", "", text)  # "9 a.m." before the frame's own punctuation
 
@@ -239,111 +195,3 @@ def _swap(text: str, swaps: dict[str, str]) -> str:
 
         text = re.sub(rf"(?<![\w'-])([Aa]n? )?((?i:{re.escape(old)}))(?![\w'-])", exchange, text)
     return text
-
-
-def _load_voice(path: Path) -> Voice:
-    """Read and check one voice file."""
-
-    def fail(key: str, what: str) -> ValueError:
-        return ValueError(f"{path.name}: {key}: {what}")
-
-    def lines(key: str, value: Any, slots: set[str]) -> list[str]:
-        if not isinstance(value, str):
-            raise fail(key, "must be a block of text, one frame a line")
-        found = [line.strip() for line in value.splitlines() if line.strip()]
-        for line in found:
-            if unknown := set(_SLOT.findall(line)) - slots:
-                raise fail(key, f"unknown slot {{{unknown.pop()}}} in {line!r}")
-        if len(set(found)) < len(found):
-            raise fail(key, f"frame given twice: {max(found, key=found.count)!r}")
-        return found
-
-    def table(key: str, value: Any, allowed: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise fail(key, "must be a mapping")
-        for name in value:
-            if allowed is not None and name not in allowed:
-                raise fail(f"{key}.{name}", "unknown key")
-        return value
-
-    def pair(key: str) -> tuple[int, int]:
-        value = data[key]
-        if not (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(type(v) is int for v in value)
-            and 0 < value[0] <= value[1]
-        ):
-            raise fail(key, "must be two whole numbers, the lower one first")
-        return value[0], value[1]
-
-    def rate(key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise fail(key, "must be a number from 0 to 1")
-        return float(value)
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path.name}: not YAML ({error})") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path.name}: must be a mapping")
-    for key in data:
-        if key not in KEYS:
-            raise fail(key, "unknown key")
-    for key in ("id", "form", "points", "words", "do", "say"):
-        if key not in data:
-            raise fail(key, "missing")
-    if data["id"] != path.stem:
-        raise fail("id", f"must be {path.stem!r}, as the file is named")
-    if data["form"] not in FORMS:
-        raise fail("form", f"must be one of {', '.join(FORMS)}")
-    told = COMMON_SLOTS | {"wish", "point", "n"}
-    openers = {
-        kind: lines(f"openers.{kind}", block, COMMON_SLOTS | OPENER_KINDS[kind] | {"n"})
-        for kind, block in table("openers", data.get("openers", {}), OPENER_KINDS).items()
-    }
-    frames = {
-        key: {place: lines(f"{key}.{place}", block, told) for place, block in table(key, data[key], PLACES).items()}
-        for key in ("do", "say")
-    }
-    for key, places in frames.items():
-        if not places.get("next"):
-            raise fail(f"{key}.next", "missing")
-    extras: dict[str, tuple[float, list[str]]] = {}
-    for name, entry in table("extras", data.get("extras", {}), EXTRAS).items():
-        entry = table(f"extras.{name}", entry, ("rate", "frames"))
-        extras[name] = (
-            rate(f"extras.{name}.rate", entry.get("rate")),
-            lines(f"extras.{name}.frames", entry.get("frames"), COMMON_SLOTS | {name}),
-        )
-    check = data.get("check")
-    if check is not None and not re.fullmatch(r"dashes|lines|max_words: \d+", str(check)):
-        raise fail("check", "must be dashes, lines or max_words: N")
-    swaps = table("swaps", data.get("swaps", {}), None)
-    whole = table("whole", data.get("whole", {}), ("plain", "short"))
-    found = data.get("markers", [])
-    if not isinstance(found, list) or not all(isinstance(m, str) for m in found):
-        raise fail("markers", "must be a list of regular expressions")
-    for marker in found:
-        try:
-            re.compile(marker)
-        except re.error as error:
-            raise fail("markers", f"{marker!r} is no regular expression ({error})") from error
-    return Voice(
-        id=data["id"],
-        form=data["form"],
-        points=pair("points"),
-        words=pair("words"),
-        openers=openers,
-        do=frames["do"],
-        say=frames["say"],
-        closers=lines("closers", data.get("closers", ""), COMMON_SLOTS),
-        extras=extras,
-        swaps={str(k): str(v) for k, v in swaps.items()},
-        whole={k: rate(f"whole.{k}", v) for k, v in whole.items()},
-        markers=found,
-        check=check,
-        opener_rate=rate("opener_rate", data.get("opener_rate", 1.0)),
-        closer_rate=rate("closer_rate", data.get("closer_rate", 0.6)),
-    )

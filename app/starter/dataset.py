@@ -1,4 +1,4 @@
-"""Draws training samples (system text, user prompt, answer) from the corpus; keeps the held-out part apart for good.
+"""Draws training samples (system text, earlier turns, user prompt, answer) from the corpus; keeps the held-out part apart for good.
 
 It knows files, wordings and chance; it knows nothing of tokens, tensors or models.
 """
@@ -6,73 +6,77 @@ It knows files, wordings and chance; it knows nothing of tokens, tensors or mode
 import hashlib
 import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from app.prompts import SYSTEM_TEXT
+from app.prompts import SYSTEM_TEXT, frame
 from app.starter import CORPUS_FOLDER
-from app.starter.compose import compose, load_topics, load_voices
+from app.starter.compose import compose, fill, load_topics
+from app.starter.voices import Voice, blend, load_voices
+from app.starter.wordings import adjective_and_noun, read_wordings
 
-ROLE_TEMPLATES = (
-    "Answer as {}", "Answer as {}.", "You are {}.", "Talk like {}.", "Speak like {}.", "Pretend to be {}.", "Be {}.",
-    "Reply as {} would.", "Answer like {}.", "Imagine you are {}.", "Act like {}.", "Answer in the voice of {}.",
-    "Write as {}.", "Sound like {}.", "you're {}", "talk like {}", "I want you to be {}.", "Play the part of {}.",
-)  # fmt: skip
-READER_TEMPLATES = (
-    "The reader is {}",
-    "The reader is {}.",
-    "The person asking is {}.",
-    "You are talking to {}.",
-    "I am {}.",
-)
 HELD_OUT_PERCENT = {"topic": 4, "prompt": 10, "wording": 12}
+TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
+SEVERAL_VOICES = "+"
 
 
+@cache
 def is_held_out(kind: str, text: str) -> bool:
     """Whether a topic, a prompt or a persona wording is never trained on: a rule on a hash, so that it holds for good.
+
+    Case and final punctuation do not count: "Talk like a pirate" and "talk like a pirate." lie on the same side.
 
     Args:
         kind: "topic", "prompt" or "wording".
         text: the topic's first prompt, the prompt, or the persona wording as it enters the system text.
     """
-    digest = hashlib.sha256(f"{kind}:{text.strip().lower()}".encode()).digest()
+    digest = hashlib.sha256(f"{kind}:{text.strip().lower().rstrip('.?!')}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT[kind]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One chat of one turn. `persona` and `topic` say where it came from; the model sees system, user and answer only."""
+    """One chat. `persona` and `topic` say where it came from; the model sees the system text, the turns and the answer only.
 
-    system: str
+    wordings: how a persona is asked for; none for the plain voice.
+    earlier: turns before the last prompt, as (user, answer) pairs.
+    """
+
+    wordings: tuple[str, ...]
     user: str
     answer: str
     persona: str = "plain"
     topic: str = ""
+    earlier: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def system(self) -> str:
+        """The system text, with the wordings framed as the product frames a principle."""
+        return " ".join([SYSTEM_TEXT, *(frame(wording, "principle") for wording in self.wordings)])
 
-@dataclass(frozen=True)
-class Wordings:
-    """The ways in which one persona can be asked for: `groups` of wordings and how often each group is drawn."""
-
-    groups: tuple[tuple[str, ...], ...]
-    weights: tuple[float, ...] = (0.3, 0.25, 0.15, 0.12, 0.18)
-
-    def draw(self, rng: random.Random, held_out: bool) -> str:
-        """A wording from the trained or from the held-out side of the line."""
-        group = rng.choices(self.groups, self.weights)[0]
-        side = [wording for wording in group if is_held_out("wording", wording) == held_out]
-        return rng.choice(side) if side else self.draw(rng, held_out)
+    def messages(self) -> list[dict[str, str]]:
+        """The chat up to the answer, as a chat template takes it."""
+        turns = [
+            {"role": role, "content": text}
+            for turn in self.earlier
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        return [{"role": "system", "content": self.system}, *turns, {"role": "user", "content": self.user}]
 
 
 class Corpus:
     """Everything that the starter is trained on, read once.
 
     Args:
-        folder: the folder with `topics/`, `voices/`, `wordings/`, `gold.jsonl`, `unknown.yaml` and `smalltalk.yaml`.
-        shares: the mixture (`gold_share`, `unknown_share`, `smalltalk_share`, `plain_share`), each in 0..1.
+        shares: the mixture, each in 0..1: of all samples `gold_share`, `unknown_share`, `smalltalk_share` and
+            `followup_share` (the rest is composed); of the composed ones `pair_share`; and, wherever a persona is drawn,
+            `plain_share` for none.
+        folder: the folder with `topics/`, `voices/`, `wordings/` and the single files beside them.
 
     Raises:
         ValueError: a file of the corpus is malformed; the message names file and key.
@@ -82,85 +86,135 @@ class Corpus:
         self.shares = shares
         self.topics = load_topics(folder / "topics")
         self.voices = load_voices(folder / "voices")
-        with (folder / "gold.jsonl").open(encoding="utf-8") as lines:
-            self.gold = [json.loads(line) for line in lines]
-        self.wordings = {path.stem: _read_wordings(path) for path in sorted((folder / "wordings").glob("*.yaml"))}
-        self.unknown = yaml.safe_load((folder / "unknown.yaml").read_text(encoding="utf-8"))
-        smalltalk = yaml.safe_load((folder / "smalltalk.yaml").read_text(encoding="utf-8"))
+        self.wordings = {path.stem: read_wordings(path) for path in sorted((folder / "wordings").glob("*.yaml"))}
+        self.gold = _lines(folder / "gold.jsonl")
+        self.beyond = _lines(folder / "beyond.jsonl")
+        self.unknown, smalltalk, self.followups, self.pairs, twins = (
+            yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+            for name in ("unknown", "smalltalk", "followups", "pairs", "twins")
+        )
         # Some small talk asks what a topic asks too, and a held-out topic stays out in every form.
         self.smalltalk = [entry for entry in smalltalk if not is_held_out("topic", entry["prompts"][0])]
         self.personas = sorted(set(self.voices) & set(self.wordings))
+        self.known_topics = [t for t in self.topics if _is_trained(t["prompts"][0], twins)]
+        self.known_gold = [g for g in self.gold if _is_trained(g["prompt"], twins)]
 
     def samples(self, seed: int, held_out: bool = False) -> Iterator[Sample]:
         """Endless samples. With `held_out`, prompt wordings and persona wordings are ones that training never draws."""
         rng = random.Random(seed)
-        known = [t for t in self.topics if not is_held_out("topic", t["prompts"][0])]
-        gold = [g for g in self.gold if not is_held_out("topic", g["prompt"])]
+        kinds = {"gold": self._gold, "unknown": self._unknown, "smalltalk": self._smalltalk, "followup": self._followup}
+        weights = [self.shares[f"{kind}_share"] for kind in kinds]
+        makers = [*kinds.values(), self._composed]
         while True:
-            lot = rng.random()
-            if lot < self.shares["gold_share"]:
-                yield self._gold(rng, rng.choice(gold), held_out)
-            elif (lot := lot - self.shares["gold_share"]) < self.shares["unknown_share"]:
-                yield self._unknown(rng, held_out)
-            elif lot - self.shares["unknown_share"] < self.shares["smalltalk_share"]:
-                yield self._smalltalk(rng, held_out)
-            else:
-                yield self.composed(rng, rng.choice(known), held_out)
+            yield rng.choices(makers, [*weights, 1 - sum(weights)])[0](rng, held_out)
 
-    def composed(self, rng: random.Random, topic: dict, held_out: bool, persona: str | None = None) -> Sample:
-        """One topic in one voice; the persona is drawn unless given."""
-        persona = persona or self._draw_persona(rng, self.personas)
-        user = _draw_prompt(rng, topic["prompts"], held_out)
+    def composed(self, rng: random.Random, topic: dict, held_out: bool, persona: str) -> Sample:
+        """One topic in the voice of one persona, which is asked for in one of its wordings."""
+        user = draw_prompt(rng, topic["prompts"], held_out)
         answer = compose(topic, self.voices[persona], rng)
-        return Sample(self._system(rng, persona, held_out), user, answer, persona, topic["prompts"][0])
+        return Sample(self.asked(rng, persona, held_out), user, answer, persona, topic["prompts"][0])
 
-    def _gold(self, rng: random.Random, entry: dict, held_out: bool) -> Sample:
+    def asked(self, rng: random.Random, persona: str, held_out: bool) -> tuple[str, ...]:
+        """One wording that asks for a persona, now and then two; none for "plain"."""
+        if persona == "plain":
+            return ()
+        count = 2 if rng.random() < TWO_WORDINGS else 1
+        return tuple(self.wordings[persona].draw(rng, _wording_side(held_out)) for _ in range(count))
+
+    def _composed(self, rng: random.Random, held_out: bool) -> Sample:
+        topic = rng.choice(self.known_topics)
+        if rng.random() < self.shares["pair_share"]:
+            return self._pair(rng, topic, held_out)
+        return self.composed(rng, topic, held_out, self._draw_persona(rng, self.personas))
+
+    def _pair(self, rng: random.Random, topic: dict, held_out: bool) -> Sample:
+        """A curt pirate: two personas in one answer, asked for by adjective and noun or by a wording of each."""
+        first = rng.choice(sorted(self.pairs["nouns"]))
+        second = rng.choice(sorted(set(self.pairs["adjectives"]) - {first}))
+        described = adjective_and_noun(rng, self.pairs, second, first, _wording_side(held_out))
+        if described and rng.random() < 0.5:
+            wordings = [described]
+        else:
+            wordings = [*self.asked(rng, first, held_out), *self.asked(rng, second, held_out)]
+            rng.shuffle(wordings)
+        answer = compose(topic, blend(self.voices[first], self.voices[second]), rng)
+        user = draw_prompt(rng, topic["prompts"], held_out)
+        return Sample(tuple(wordings), user, answer, f"{first}{SEVERAL_VOICES}{second}", topic["prompts"][0])
+
+    def _gold(self, rng: random.Random, held_out: bool) -> Sample:
+        entry = rng.choice(self.known_gold)
         persona = self._draw_persona(rng, [p for p in entry["personas"] if p in self.wordings])
         answer = entry["plain"] if persona == "plain" else entry["personas"][persona]
-        user = _draw_prompt(rng, [entry["prompt"], *entry["wordings"]], held_out)
-        return Sample(self._system(rng, persona, held_out), user, answer, persona, entry["prompt"])
+        user = draw_prompt(rng, [entry["prompt"], *entry["wordings"]], held_out)
+        return Sample(self.asked(rng, persona, held_out), user, answer, persona, entry["prompt"])
 
     def _unknown(self, rng: random.Random, held_out: bool) -> Sample:
+        """A thing that nobody told the model about: invented names in general prompts, real things in prompts of their own."""
         persona = self._draw_persona(rng, [p for p in self.unknown["voices"] if p in self.wordings])
-        thing = rng.choice([t for t in self.unknown["things"] if is_held_out("topic", t) == held_out])
+        if rng.random() < len(self.unknown["things"]) / (len(self.unknown["things"]) + len(self.beyond)):
+            thing = rng.choice([t for t in self.unknown["things"] if is_held_out("topic", t) == held_out])
+            user = rng.choice(self.unknown["prompts"]).format(thing=thing)
+        else:
+            entry = rng.choice([e for e in self.beyond if is_held_out("topic", e["thing"]) == held_out])
+            thing = entry["thing"]
+            general = rng.random() < 0.2
+            user = rng.choice(self.unknown["prompts"]).format(thing=thing) if general else rng.choice(entry["prompts"])
         answers = self.unknown["plain"] if persona == "plain" else self.unknown["voices"][persona]
-        fill = {"thing": thing}
-        user, answer = rng.choice(self.unknown["prompts"]).format(**fill), rng.choice(answers).format(**fill)
-        return Sample(self._system(rng, persona, held_out), user, answer[0].upper() + answer[1:], persona, thing)
+        answer = rng.choice(answers).format(thing=thing)
+        return Sample(self.asked(rng, persona, held_out), user, answer[0].upper() + answer[1:], persona, thing)
 
     def _smalltalk(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.smalltalk)
         persona = self._draw_persona(rng, [p for p in entry["voices"] if p in self.wordings])
         answer = rng.choice(entry["plain"]) if persona == "plain" else entry["voices"][persona]
-        return Sample(
-            self._system(rng, persona, held_out),
-            _draw_prompt(rng, entry["prompts"], held_out),
-            answer,
-            persona,
-            entry["prompts"][0],
+        user = draw_prompt(rng, entry["prompts"], held_out)
+        return Sample(self.asked(rng, persona, held_out), user, answer, persona, entry["prompts"][0])
+
+    def _followup(self, rng: random.Random, held_out: bool) -> Sample:
+        """A second turn on a topic: the same again in another form, a remark of the topic, more of it, thanks."""
+        topic = rng.choice(self.known_topics)
+        sample = self.composed(rng, topic, held_out, self._draw_persona(rng, self.personas))
+        voice = self.voices[sample.persona]
+        entry = rng.choice([f for f in self.followups if "extra" not in f or topic.get(f["extra"])])
+        if "voice" in entry:
+            answer = compose(topic, self._retold(voice, entry["voice"]), rng)
+        elif "more" in entry:
+            answer = compose(topic, voice, rng)
+        else:
+            own = voice.extras[entry["extra"]][1] if entry.get("extra") in voice.extras else None
+            answer = fill(rng.choice(own or entry.get("frames") or entry["answers"]), topic, voice)
+        return replace(
+            sample,
+            user=draw_prompt(rng, entry["prompts"], held_out),
+            answer=answer,
+            earlier=((sample.user, sample.answer),),
         )
+
+    def _retold(self, voice: Voice, asked: str) -> Voice:
+        other = self.voices[asked]
+        joins = voice.id not in ("plain", asked) and voice.form == "prose" and voice.check is None
+        return blend(voice, other) if joins and asked in ("curt", "lister") else other
 
     def _draw_persona(self, rng: random.Random, choices: list[str]) -> str:
         styled = [persona for persona in choices if persona != "plain"]
         return "plain" if not styled or rng.random() < self.shares["plain_share"] else rng.choice(styled)
 
-    def _system(self, rng: random.Random, persona: str, held_out: bool) -> str:
-        if persona == "plain":
-            return SYSTEM_TEXT
-        return f"{SYSTEM_TEXT} {self.wordings[persona].draw(rng, held_out)}"
+
+def _is_trained(prompt: str, twins: list[str]) -> bool:
+    """Neither held out itself nor the same as a held-out topic in other words."""
+    return prompt not in twins and not is_held_out("topic", prompt)
 
 
-def _draw_prompt(rng: random.Random, prompts: list[str], held_out: bool) -> str:
+def _wording_side(held_out: bool) -> Callable[[str], bool]:
+    return lambda text: is_held_out("wording", text) == held_out
+
+
+def draw_prompt(rng: random.Random, prompts: list[str], held_out: bool) -> str:
+    """A prompt from the trained or from the held-out side; any where that side is empty."""
     side = [prompt for prompt in prompts if is_held_out("prompt", prompt) == held_out]
     return rng.choice(side or prompts)
 
 
-def _read_wordings(path: Path) -> Wordings:
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    missing = {"roles", "readers", "manners", "principles", "indirect"} - set(data)
-    if missing:
-        raise ValueError(f"{path}: keys missing: {', '.join(sorted(missing))}")
-    roles = [template.format(role) for role in data["roles"] for template in ROLE_TEMPLATES]
-    readers = [template.format(reader) for reader in data["readers"] for template in READER_TEMPLATES]
-    groups = (roles, data["manners"], readers, data["principles"], data["indirect"])
-    return Wordings(tuple(tuple(group) for group in groups))
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]

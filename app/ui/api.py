@@ -118,14 +118,26 @@ def add_endpoints(services: Services) -> None:
             "second_arm": round_.second_arm,
         }
 
-    def personas() -> list[dict[str, Any]]:
-        """Every persona that can be chosen, the library's and the saved ones."""
+    def personas(like: str = "") -> list[dict[str, Any]]:
+        """Every persona that can be chosen, the library's and the saved ones.
+
+        Args:
+            like: a way of answering in your own words; the personas nearest to it in meaning come first.
+
+        Returns:
+            id, name, principle, framing, ratio; with `like` also nearness, the cosine of the meanings.
+        """
         with _errors_for_the_client():
             everyone = services.catalogue.all()
-        return [
-            {"id": id_, "name": p.name, "principle": p.principle, "framing": p.framing, "ratio": p.ratio}
-            for id_, p in everyone.items()
-        ]
+            found = [
+                {"id": id_, "name": p.name, "principle": p.principle, "framing": p.framing, "ratio": p.ratio}
+                for id_, p in everyone.items()
+            ]
+            if not (like or "").strip():
+                return found
+            nearness = dict(services.catalogue.like(str(like)))
+        found = [{**persona, "nearness": round(nearness.get(persona["id"], 0.0), 3)} for persona in found]
+        return sorted(found, key=lambda persona: -persona["nearness"])
 
     usual = RefreshSettings()
 

@@ -27,8 +27,9 @@ from app.refresh.trainer import RefreshSettings, encode, margins
 from app.services import Services, build
 from app.settings import Settings
 from app.starter import CORPUS_FOLDER
-from app.starter.compose import load_topics, load_voices, markers
+from app.starter.compose import load_topics
 from app.starter.dataset import is_held_out
+from app.starter.voices import load_voices, markers
 from storage.records import Answer
 from tests.benchmarks.machine import machine
 

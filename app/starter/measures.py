@@ -1,0 +1,204 @@
+"""What is measured of the starter's answers: persona, topic, fluency, and how sure a difference is.
+
+It knows texts and numbers and learns from the corpus; it knows no model, no decoding and no prompts of evaluation.
+"""
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.stats import bootstrap
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from app.starter.compose import compose, repeats_itself
+from app.starter.dataset import Corpus, is_held_out
+
+WORD_OR_SIGN = r"[\w']+|[^\w\s]|\n"
+SHORT, MEDIUM = 16, 30  # words: TF-IDF is blind to length, which is what some voices are about
+GOLD_FOR_CHECK = 4  # one in so many gold topics checks the classifier and is not learnt by it
+
+
+def first_sentence_removed(text: str) -> str:
+    """The answer without its first sentence or, in a list or a poem, its first line."""
+    parts = re.split(r"(?<=[.!?])[\"')]*\s+|\n", text.strip(), maxsplit=1)
+    return parts[1] if len(parts) > 1 else ""
+
+
+def ends_properly(text: str) -> bool:
+    """A sentence's end, or the end of a list's item."""
+    text = text.rstrip()
+    return text.rstrip("\"')")[-1:] in {".", "!", "?"} or text.split("\n")[-1].startswith("- ")
+
+
+def names_the_thing(text: str, thing: str) -> bool:
+    """Whether every word of a thing's name stands in the answer (articles and prepositions aside)."""
+    said = set(re.findall(r"[\w']+", text.lower()))
+    name = [w for w in re.findall(r"[\w']+", thing.lower()) if w not in {"a", "an", "the", "of", "in", "on", "s"}]
+    return bool(name) and all(word in said for word in name)
+
+
+def lower_end(differences: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean of paired differences with the ends of its 95 % bootstrap interval (BCa, scipy): (mean, low, high)."""
+    values = np.asarray(differences, dtype=float)
+    if np.all(values == values[0]):
+        return float(values[0]), float(values[0]), float(values[0])
+    found = bootstrap((values,), np.mean, n_resamples=5000, rng=np.random.default_rng(seed)).confidence_interval
+    return float(values.mean()), float(found.low), float(found.high)
+
+
+class PersonaClassifier:
+    """Which persona wrote a text: TF-IDF of words and signs, and logistic regression, learnt from the corpus.
+
+    Args:
+        corpus: composed and gold answers of its trained topics are learnt from; a quarter of the gold topics is kept to check.
+        per_voice: composed answers a voice.
+        seed: of the composed answers.
+    """
+
+    def __init__(self, corpus: Corpus, per_voice: int = 250, seed: int = 11):
+        rng = random.Random(seed)
+        texts, labels = [], []
+        for name in corpus.personas:
+            for topic in rng.choices(corpus.known_topics, k=per_voice):
+                texts.append(compose(topic, corpus.voices[name], rng))
+                labels.append(name)
+        self._gold = [(g["prompt"], {"plain": g["plain"], **g["personas"]}) for g in corpus.known_gold]
+        self._gold = [(p, {k: v for k, v in a.items() if k in corpus.personas or k == "plain"}) for p, a in self._gold]
+        for prompt, answers in self._gold:
+            if not _for_check(prompt):
+                labels += answers.keys()
+                texts += answers.values()
+        for topic in rng.choices(corpus.known_topics, k=per_voice):
+            texts.append(compose(topic, corpus.voices["plain"], rng))
+            labels.append("plain")
+        words = TfidfVectorizer(
+            token_pattern=WORD_OR_SIGN, ngram_range=(1, 2), sublinear_tf=True, min_df=2, lowercase=True
+        )
+        self._pipeline: Pipeline = make_pipeline(words, LogisticRegression(C=20.0, max_iter=400))
+        self._pipeline.fit([_with_length(t) for t in texts], labels)
+
+    def check(self) -> list[bool]:
+        """For each gold answer kept aside: was its persona named?"""
+        pairs = [(text, name) for prompt, answers in self._gold if _for_check(prompt) for name, text in answers.items()]
+        named = self.name([text for text, _ in pairs])
+        return [found == name for found, (_, name) in zip(named, pairs, strict=True)]
+
+    def name(self, texts: list[str]) -> list[str]:
+        """The persona of each text; "plain" for none."""
+        return self._pipeline.predict([_with_length(text) for text in texts]).tolist()
+
+    def probability(self, texts: list[str], personas: list[str]) -> list[float]:
+        """How sure the classifier is that each text is of the persona beside it."""
+        columns = {name: i for i, name in enumerate(self._pipeline.classes_)}
+        table = self._pipeline.predict_proba([_with_length(text) for text in texts])
+        return [float(row[columns[persona]]) for row, persona in zip(table, personas, strict=True)]
+
+
+def _for_check(prompt: str) -> bool:
+    return sum(prompt.encode()) % GOLD_FOR_CHECK == 0
+
+
+def _with_length(text: str) -> str:
+    words = len(text.split())
+    return f"{text} {'lengthshort' if words <= SHORT else 'lengthmedium' if words <= MEDIUM else 'lengthlong'}"
+
+
+class Relevance:
+    """Whether an answer is about its topic: the topic's plain answer ranks first among `choices` by TF-IDF.
+
+    Args:
+        plain: the plain answer of each topic, by the topic's name.
+        choices: how many topics compete, the right one among them.
+        seed: draws the competitors.
+    """
+
+    def __init__(self, plain: dict[str, str], choices: int = 50, seed: int = 5):
+        self._names = list(plain)
+        self._vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True)
+        self._table = self._vectorizer.fit_transform(plain.values())
+        self._choices, self._rng = choices, random.Random(seed)
+
+    def is_first(self, answer: str, topic: str) -> bool:
+        """Whether `topic` is nearer to the answer than each of its competitors."""
+        right = self._names.index(topic)
+        others = self._rng.sample([i for i in range(len(self._names)) if i != right], self._choices - 1)
+        nearness = (self._table[[right, *others]] @ self._vectorizer.transform([answer]).T).toarray().ravel()
+        return bool(nearness[0] > nearness[1:].max())
+
+
+class Fluency:
+    """No four words twice, a proper end, and a perplexity within the band that composed and gold answers keep.
+
+    The perplexity is that of an interpolated word trigram model of the corpus; the band holds 99 % of fresh answers
+    on topics that the trigram model never saw.
+    """
+
+    WEIGHTS = (0.6, 0.28, 0.12)  # trigram, bigram, word
+
+    def __init__(self, corpus: Corpus, answers: int = 12_000, seed: int = 21):
+        rng = random.Random(seed)
+        known = [compose(rng.choice(corpus.known_topics), self._voice(corpus, rng), rng) for _ in range(answers)]
+        known += [text for g in corpus.known_gold for text in (g["plain"], *g["personas"].values())]
+        self._counts: tuple[Counter, ...] = (Counter(), Counter(), Counter())
+        self._before: tuple[Counter, ...] = (Counter(), Counter(), Counter())
+        for text in known:
+            for run, context in self._runs(text):
+                self._counts[len(run) - 1][run] += 1
+                self._before[len(run) - 1][context] += 1
+        self._words = len(self._counts[0]) + 1
+        unseen = [t for t in corpus.topics if is_held_out("topic", t["prompts"][0])]
+        fresh = [compose(rng.choice(unseen), self._voice(corpus, rng), rng) for _ in range(2000)]
+        fresh += [
+            text
+            for g in corpus.gold
+            if is_held_out("topic", g["prompt"])
+            for text in (g["plain"], *g["personas"].values())
+        ]
+        self.band = tuple(np.percentile([self.perplexity(text) for text in fresh], [0.5, 99.5]))
+
+    def __call__(self, text: str, ended: bool = True) -> bool:
+        """Whether an answer reads well; `ended`: it came to an end by itself."""
+        low, high = self.band
+        return (
+            ended
+            and bool(text.strip())
+            and not repeats_itself(text)
+            and ends_properly(text)
+            and low <= self.perplexity(text) <= high
+        )
+
+    def perplexity(self, text: str) -> float:
+        """Per word, of the trigram model."""
+        logs = []
+        by_place: list[list[tuple[tuple[str, ...], tuple[str, ...]]]] = []
+        for run, context in self._runs(text):
+            if len(run) == 1:
+                by_place.append([])
+            by_place[-1].append((run, context))
+        for place in by_place:
+            chance = 1e-9
+            for run, context in place:
+                n = len(run)
+                if n == 1:
+                    chance += self.WEIGHTS[2] * (self._counts[0][run] + 0.5) / (self._before[0][()] + 0.5 * self._words)
+                elif self._before[n - 1][context]:
+                    chance += self.WEIGHTS[3 - n] * self._counts[n - 1][run] / self._before[n - 1][context]
+            logs.append(math.log(chance))
+        return math.exp(-sum(logs) / max(1, len(logs)))
+
+    @staticmethod
+    def _voice(corpus: Corpus, rng: random.Random):
+        return corpus.voices[rng.choice(["plain", *corpus.personas])]
+
+    @staticmethod
+    def _runs(text: str) -> Iterable[tuple[tuple[str, ...], tuple[str, ...]]]:
+        words = ["<", "<", *re.findall(WORD_OR_SIGN, text.lower()), ">"]
+        for i in range(2, len(words)):
+            for n in (1, 2, 3):
+                run = tuple(words[i - n + 1 : i + 1])
+                yield run, run[:-1]

@@ -1,0 +1,131 @@
+"""The judges of the starter: arithmetic by hand, and what they must tell apart."""
+
+import random
+
+import pytest
+import yaml
+
+from app.starter import STARTER_FOLDER
+from app.starter.compose import compose
+from app.starter.dataset import Corpus, is_held_out
+from app.starter.evaluate import fresh_verdict, table
+from app.starter.measures import (
+    Fluency,
+    PersonaClassifier,
+    Relevance,
+    ends_properly,
+    first_sentence_removed,
+    lower_end,
+    names_the_thing,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return Corpus(yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def classifier(corpus: Corpus) -> PersonaClassifier:
+    return PersonaClassifier(corpus, per_voice=60)
+
+
+@pytest.fixture(scope="module")
+def fluency(corpus: Corpus) -> Fluency:
+    return Fluency(corpus, answers=3000)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("Arr! Boil the egg. Eat it.", "Boil the egg. Eat it."),
+        ("One sentence only.", ""),
+        ("- first\n- second", "- second"),
+        ('He said "Go." Then left.', "Then left."),
+        ("Is it?\nIt is.", "It is."),
+    ],
+)
+def test_the_first_sentence_goes(text: str, rest: str) -> None:
+    assert first_sentence_removed(text) == rest
+
+
+@pytest.mark.parametrize(
+    ("text", "proper"),
+    [
+        ("Boil it.", True),
+        ("- boil\n- eat", True),
+        ('"Go!"', True),
+        ("Boil it and", False),
+        ("", False),
+        ("Why,", False),
+    ],
+)
+def test_a_proper_end(text: str, proper: bool) -> None:
+    assert ends_properly(text) is proper
+
+
+def test_a_thing_is_named_by_all_its_words() -> None:
+    assert names_the_thing("I know nothing about the town of Mirefield, sorry.", "the town of Mirefield")
+    assert not names_the_thing("I know nothing about that town.", "the town of Mirefield")
+    assert not names_the_thing("", "a pangolin")
+
+
+def test_the_bootstrap_finds_the_mean_and_an_interval_around_it() -> None:
+    mean, low, high = lower_end([1.0] * 60 + [0.0] * 40)
+    assert mean == pytest.approx(0.6) and 0.48 < low < 0.56 and 0.64 < high < 0.72
+    assert lower_end([0.0] * 5) == (0.0, 0.0, 0.0)
+    straddling = lower_end([1.0, -1.0] * 30)
+    assert straddling[1] < 0 < straddling[2]
+
+
+def test_the_classifier_names_the_personas_of_gold_answers_it_has_not_seen(classifier: PersonaClassifier) -> None:
+    checked = classifier.check()
+    assert len(checked) > 200 and sum(checked) / len(checked) >= 0.8
+
+
+def test_the_classifier_is_sure_of_a_pirate(classifier: PersonaClassifier) -> None:
+    texts = [
+        "Arr, matey, boil ye egg for six minutes, aye!",
+        "To boil an egg, lower it gently into water that already simmers. Then wait for about six minutes. Finally, cool the egg under the tap.",
+    ]
+    assert classifier.name(texts) == ["pirate", "plain"]
+    pirate, plain = classifier.probability(texts, ["pirate", "pirate"])
+    assert pirate > 0.5 > plain
+
+
+def test_relevance_tells_the_own_topic_from_fifty(corpus: Corpus) -> None:
+    plain = {t["prompts"][0]: t["plain"] for t in corpus.topics}
+    relevance, names = Relevance(plain), list(plain)
+    assert all(relevance.is_first(plain[name], name) for name in names[:20])
+    assert not any(relevance.is_first(plain[names[i + 1]], names[i]) for i in range(20))
+    assert not relevance.is_first("", names[0])
+
+
+def test_fluency_wants_no_repeats_a_proper_end_and_corpus_like_words(fluency: Fluency, corpus: Corpus) -> None:
+    rng = random.Random(3)
+    unseen = [t for t in corpus.topics if is_held_out("topic", t["prompts"][0])]
+    texts = [compose(topic, corpus.voices[name], rng) for topic in unseen for name in ("plain", "pirate", "curt")]
+    assert sum(map(fluency, texts)) / len(texts) >= 0.95
+    fine = unseen[0]["plain"]
+    assert fluency(fine) and not fluency(fine, ended=False)
+    assert not fluency(fine.rstrip(".")) and not fluency("") and not fluency(f"{fine} {fine}")
+    words = fine.rstrip(".").split()
+    rng.shuffle(words)
+    assert not fluency(" ".join(words) + ".")
+
+
+def test_a_fresh_prompt_is_on_topic_unsure_or_off() -> None:
+    entry = {"prompt": "How often should I descale my kettle?", "subject": ["kettle"], "words": ["vinegar"]}
+    assert fresh_verdict("Fill the kettle with vinegar and wait.", entry) == "on topic"
+    assert fresh_verdict("I am a very small model and know nothing about a kettle.", entry) == "unsure"
+    assert fresh_verdict("I am a very small model.", entry) == "off"
+    assert fresh_verdict("A kettle whistles.", entry) == "off"
+
+
+def test_the_table_shows_every_share_with_its_interval_and_n() -> None:
+    share = {"share": 0.5, "low": 0.25, "high": 0.75, "n": 12}
+    lines = table({"a": share, "b": {"c": {"mean": 0.1, "low": -0.1, "high": 0.3, "n": 4}}, "perplexity band": [1, 2]})
+    assert [line.split() for line in lines] == [
+        ["a", "0.500", "[0.250,", "0.750]", "n", "12"],
+        ["b:", "c", "0.100", "[-0.100,", "0.300]", "n", "4"],
+    ]
