@@ -1,0 +1,71 @@
+"""The model as its own judge: an answer is good if the principle makes it likelier. No second model, no network.
+
+It knows token ids through `app.model` only, and calls it on the thread of whoever asks: the one that owns the model.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from app.annotators.preference import Cost, Message, Preference, by_scores
+from app.errors import InputError
+from app.model import LanguageModel
+from app.prompts import with_system
+from app.refresh.objectives import answer_logps
+
+
+class ImplicitJudge:
+    """Scores an answer y by `(log p(y | prompt, principle) - log p(y | prompt)) / tokens of y`, its end token included.
+
+    The mean over tokens, not the sum: every token of an answer in the principle's manner adds to the sum, so that the
+    longer of two such answers would win for its length alone. The price is that a long answer with one telling sentence
+    scores little. The log-ratio of the same model with and without the principle is what linear alignment follows at
+    decode time (arXiv 2401.11458); as a judge of whole answers it is ours, so the tests hold its arithmetic and no
+    paper's number.
+
+    Args:
+        model: scores the answers; a forward of four rows a choice, right-padded to the longest.
+        adapter: the loaded adapter to judge with; None is the original model, the same judge
+            however a policy learns.
+    """
+
+    def __init__(self, model: LanguageModel, adapter: str | None = None):
+        self._model, self._adapter = model, adapter
+
+    def prefer(self, messages: list[Message], principle: str, first: str, second: str) -> Preference:
+        """See `Annotator.prefer`; the margin is in nats per token.
+
+        Raises:
+            InputError: a prompt with an answer is longer than the model can read.
+        """
+        answers = [self._model.answer_ids(text) for text in (first, second)]
+        if answers[0] == answers[1]:
+            return Preference(None, 0.0, Cost())
+        system, *turns = with_system(messages)
+        # The same system text on both sides, as in `app.prompts`: the ratio then holds the principle and nothing else.
+        led = self._model.chat_ids([{**system, "content": f"{system['content']} {principle}"}, *turns])
+        plain = self._model.chat_ids([system, *turns])
+        led_logps, plain_logps = self._logps([(c, a) for c in (led, plain) for a in answers]).view(2, 2)
+        lengths = torch.tensor([max(1, len(answer)) for answer in answers])
+        scores = ((led_logps - plain_logps) / lengths).tolist()
+        return by_scores(*scores, Cost(forwards=1))
+
+    @torch.inference_mode()
+    def _logps(self, rows: list[tuple[list[int], list[int]]]) -> Tensor:
+        # Summed log-probabilities of the answers of (context, answer) rows, shape (rows,), on the CPU.
+        longest = max(len(context) + len(answer) for context, answer in rows)
+        if longest > self._model.context_length:
+            raise InputError(
+                f"the prompt with an answer is {longest} tokens long; the judge {self._model.name!r} reads "
+                f"{self._model.context_length}: shorten the prompt or the answers"
+            )
+
+        def padded(rows: list[list[int]], fill: int) -> Tensor:
+            return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill).to(
+                self._model.device
+            )
+
+        ids = padded([context + answer for context, answer in rows], self._model.pad_id)
+        attended = padded([[1] * (len(context) + len(answer)) for context, answer in rows], 0)
+        answered = padded([[0] * len(context) + [1] * len(answer) for context, answer in rows], 0)
+        return answer_logps(self._model.logits(ids, attended, self._adapter), ids, answered).cpu()
