@@ -175,10 +175,14 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--persona", metavar="ID", help="the stored choices of one persona")
     source.add_argument("--all", action="store_true", help="all stored choices")
     two.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
-    two.add_argument("--objective", choices=["dpo"])
+    two.add_argument(
+        "--objective",
+        choices=["dpo", "ipo", "slic"],
+        help="what is minimised over pairs; default dpo; ipo is of per-token means and wants a beta of its own",
+    )
     two.add_argument("--beta", type=float, help="how dear it is to leave the base model")
     two.add_argument(
-        "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts; 0 is plain DPO"
+        "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts; 0 is the objective alone"
     )
     two.add_argument("--epochs", type=int, help="how often every pair is seen; default: few pairs more often")
     two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")

@@ -40,17 +40,17 @@ class Catalogue:
             )
         return known[persona_id]
 
-    def like(self, description: str) -> list[tuple[str, float]]:
-        """Every persona's id and its cosine to the description, the nearest in meaning first.
+    def like(self, description: str) -> list[tuple[Persona | SavedPersona, float]]:
+        """Every persona with its cosine to the description, the nearest in meaning first.
 
         Raises:
             InputError: the description is empty or too long.
             ModelError: the embedder of the settings cannot be loaded.
         """
         description = clean(description, "the description", MAX_PRINCIPLE_CHARACTERS)
-        known = self.all()
-        texts = [f"{persona.name}: {persona.principle}" for persona in known.values()]
-        return [(list(known)[i], cosine) for i, cosine in self._embedder.nearest(description, texts, len(texts))]
+        known = list(self.all().values())
+        texts = [f"{persona.name}: {persona.principle}" for persona in known]
+        return [(known[i], cosine) for i, cosine in self._embedder.nearest(description, texts, len(texts))]
 
     def save(self, name: str, principle: str, framing: str, ratio: float, rater: str) -> SavedPersona:
         """Stores a person's own persona under an id made from its name.

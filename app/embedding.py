@@ -3,11 +3,12 @@
 The library is loaded when the first text is embedded, not before: most visits never need it.
 """
 
-from functools import cached_property
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError
 
 from app.errors import ModelError
 from app.starter import EMBEDDER_FOLDER
@@ -25,9 +26,10 @@ class Embedder:
 
     def __init__(self, name: str = "starter"):
         self.name = name
+        self._loading, self._loaded = threading.Lock(), None
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors of the texts, shape (texts, dimensions), float32; a text without any token gets zeros.
+        """Unit vectors of the texts, shape (texts, dimensions), float32; the bundled embedder gives an empty text zeros.
 
         Raises:
             ModelError: no such model, or it is none for sentence-transformers.
@@ -45,17 +47,27 @@ class Embedder:
         cosines = self.encode(texts) @ self.encode([query])[0]
         return [(int(i), float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:count]]
 
-    @cached_property
+    @property
     def _model(self) -> "SentenceTransformer":
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
 
         folder = EMBEDDER_FOLDER if self.name == "starter" else Path(self.name).expanduser()
         source = str(folder) if folder.is_dir() else self.name
+        if folder.is_dir() and not any(folder.rglob("*.safetensors")):
+            raise ModelError(
+                f"the embedder {self.name!r} holds no safetensors file, and no other format is read; save it with safetensors, or set PLUMBLINE_EMBEDDER=starter"
+            )
         try:
             return SentenceTransformer(
                 source, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
                 f"the embedder {self.name!r} could not be loaded: {first_line} Check the folder or the hub id and the connection; PLUMBLINE_EMBEDDER=starter needs none."

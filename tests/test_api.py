@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 import socket
 import threading
@@ -259,6 +260,16 @@ def test_refresh_publish_and_export(server: Server):
         assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == ("tea, matey", "the sky")
 
 
+@pytest.mark.parametrize("objective", ["dpo", "ipo", "slic", None])
+def test_refresh_takes_an_objective_and_the_version_tells_it(guarded: Server, objective: str | None):
+    asked = {"objective": objective} if objective else {}
+    outcome = guarded.client().predict(persona="pirate", epochs=1, beta=0.25, api_name="/refresh", **asked)
+    stored = guarded.services.store.version(outcome["version"])
+    assert (stored.settings["objective"], stored.settings["beta"]) == (objective or "dpo", 0.25)
+    start = {"dpo": math.log(2), "ipo": 4.0, "slic": 1.0}[objective or "dpo"]
+    assert outcome["losses"][0] == pytest.approx(start, abs=1e-3)
+
+
 # --- errors are sentences
 
 
@@ -316,6 +327,8 @@ def test_forged_vote_is_refused(server: Server, values: dict[str, str], message:
         ("/refresh", {"persona": "nobody"}, "'nobody' does not exist"),
         ("/refresh", {"epochs": 0}, "epochs is 0"),
         ("/refresh", {"beta": "nan"}, "beta is"),
+        ("/refresh", {"objective": "ppo"}, "objective is 'ppo': input should be 'dpo', 'ipo' or 'slic'"),
+        ("/refresh", {"objective": ["ipo"]}, "objective is ['ipo']: input should be 'dpo', 'ipo' or 'slic'"),
         ("/publish", {"version": "v77"}, "'v77' does not exist"),
         ("/publish", {"version": "none", "persona": "nobody"}, "'nobody' does not exist"),
     ],

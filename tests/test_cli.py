@@ -13,6 +13,7 @@ import pytest
 
 from app.__main__ import main
 from app.model import LanguageModel
+from app.refresh.objectives import OBJECTIVES
 from storage.store import Store
 from tests import rounds
 
@@ -148,6 +149,28 @@ def test_refresh_from_stored_choices_of_one_persona_or_all(capsys: pytest.Captur
     assert re.match(r"v1: [345] pairs learnt", captured.out) and "step 1/" in captured.err
     assert printed(capsys, "refresh", "--all", "--epochs", "1", "--json")["version"] == "v2"
     assert [version.scope for version in Store(tmp_path / "data").versions()] == ["", "pirate"]
+
+
+@pytest.mark.parametrize("objective", ["dpo", "ipo", "slic", None])
+def test_version_tells_the_objective_that_it_was_learnt_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, objective: str | None
+):
+    """The first loss is of an adapter that is still the base: log 2, 1 / (4 beta^2) or 1."""
+    pairs = write_pairs(tmp_path / "pairs.jsonl")
+    asked = ["--objective", objective] if objective else []
+    report = printed(capsys, "refresh", "--pairs", str(pairs), "--epochs", "1", "--beta", "0.25", *asked, "--json")
+    (version,) = Store(tmp_path / "data").versions()
+    assert (version.settings["objective"], version.settings["beta"]) == (objective or "dpo", 0.25)
+    start = {"dpo": math.log(2), "ipo": 4.0, "slic": 1.0}[objective or "dpo"]
+    assert report["losses"][0] == pytest.approx(start, abs=1e-3)
+
+
+def test_unknown_objective_is_told_with_the_known_ones(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["refresh", "--all", "--objective", "ppo"])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "--objective: invalid choice: 'ppo'" in told
+    assert re.findall(r"\w+", told.partition("choose from")[2]) == list(OBJECTIVES)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The bundled embedder: loads late, embeds anything, finds what is near in meaning, and says what is wrong with another."""
 
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import yaml
 
 from app.embedding import Embedder
 from app.errors import ModelError
-from app.starter import EMBEDDER_FOLDER, STARTER_FOLDER
+from app.starter import EMBEDDER_FOLDER, STARTER_FOLDER, WEIGHTS_FOLDER
 from app.starter.dataset import Corpus, is_held_out
 
 
@@ -47,8 +48,11 @@ def test_held_out_prompts_lie_near_their_topic_and_held_out_wordings_near_their_
     assert np.mean(found == [i for _, i in queries]) > 0.5
 
     names = sorted(corpus.wordings)
-    manners = embedder.encode([corpus.wordings[name].groups[1][0] for name in names])
-    wordings = [(w, n) for n in names for g in corpus.wordings[n].groups for w in g if is_held_out("wording", w)]
+    targets = [next(w for w in corpus.wordings[n].groups[1] if not is_held_out("wording", w)) for n in names]
+    manners = embedder.encode(targets)
+    # Whole sentences only: a held-out role is often a trained role in another template.
+    groups = [(n, g) for n in names for g in (1, 3, 4)]
+    wordings = [(w, n) for n, g in groups for w in corpus.wordings[n].groups[g] if is_held_out("wording", w)]
     nearest = (embedder.encode([w for w, _ in wordings]) @ manners.T).argmax(axis=1)
     assert np.mean([names[i] == n for i, (_, n) in zip(nearest, wordings, strict=True)]) > 0.6
 
@@ -57,6 +61,13 @@ def test_the_nearest_come_best_first(embedder: Embedder):
     texts = ["Water the tomatoes at the root.", "Talk like a pirate.", "Brush your teeth twice a day."]
     found = embedder.nearest("speak like a salty pirate captain", texts, 2)
     assert found[0][0] == 1 and len(found) == 2 and found[0][1] > found[1][1]
+
+
+def test_it_reads_the_tokens_of_the_starter():
+    vocabularies = [
+        json.loads((f / "tokenizer.json").read_text())["model"]["vocab"] for f in (EMBEDDER_FOLDER, WEIGHTS_FOLDER)
+    ]
+    assert vocabularies[0] == vocabularies[1]
 
 
 def test_the_files_are_small_safetensors():
@@ -68,5 +79,11 @@ def test_an_embedder_that_is_none_is_named_with_the_way_out(tmp_path, monkeypatc
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"nobody/nothing.*PLUMBLINE_EMBEDDER=starter"):
         Embedder("nobody/nothing").encode(["x"])
+    with pytest.raises(ModelError, match="holds no safetensors file"):
+        Embedder(str(tmp_path)).encode(["x"])
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle would stand here")
+    with pytest.raises(ModelError, match="holds no safetensors file"):
+        Embedder(str(tmp_path)).encode(["x"])
+    (tmp_path / "model.safetensors").write_bytes(b"not one")
     with pytest.raises(ModelError, match="could not be loaded"):
         Embedder(str(tmp_path)).encode(["x"])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from app.refresh.objectives import answer_logps, dpo_loss
+from app.refresh.objectives import OBJECTIVES, answer_logps, dpo_loss, ipo_mean_loss, slic_loss
 from tests.models import make_tokenizer
 
 BETA = 0.1
@@ -13,6 +13,7 @@ POLICY_CHOSEN = torch.tensor([-10.0, -20.0])
 POLICY_REJECTED = torch.tensor([-12.0, -15.0])
 REF_CHOSEN = torch.tensor([-11.0, -18.0])
 REF_REJECTED = torch.tensor([-11.5, -16.0])
+TOKENS = {"chosen_tokens": torch.tensor([4, 5]), "rejected_tokens": torch.tensor([2, 10])}
 
 
 def test_dpo_by_hand():
@@ -73,6 +74,117 @@ def test_far_margins_stay_finite():
     far, zero = torch.tensor([1e4, -1e4]), torch.zeros(2)
     losses, _, _ = dpo_loss(far, zero, zero, zero, beta=1.0)
     assert losses.tolist() == [0.0, 1e4]
+
+
+# --- IPO
+
+
+def test_ipo_of_means_by_hand():
+    """The log-ratios of `test_dpo_by_hand`, of 4 and 5 chosen and 2 and 10 rejected tokens; the target is 1 / (2 * 0.1) = 5.
+
+    first:  a / 4 = 0.25   b / 2  = -0.25   d = 0.5    (0.5 - 5)^2  = 20.25
+    second: a / 5 = -0.4   b / 10 = 0.1     d = -0.5   (-0.5 - 5)^2 = 30.25
+    of sums, which is one token each: d = 1.5, -3:  (1.5 - 5)^2 = 12.25   (-3 - 5)^2 = 64
+    The rewards are DPO's: of sums either way.
+    """
+    losses, *rewards = ipo_mean_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA, **TOKENS)
+    assert losses.tolist() == pytest.approx([20.25, 30.25], abs=1e-5)
+    ones = {name: torch.ones(2) for name in TOKENS}
+    summed, *_ = ipo_mean_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA, **ones)
+    assert summed.tolist() == pytest.approx([12.25, 64.0], abs=1e-5)
+    _, *dpos = dpo_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(rewards, dpos, strict=True))
+
+
+def test_ipo_gradients_by_hand():
+    """Of the loss for a chosen answer: 2 (d - 5) / chosen_tokens; for the rejected one -2 (d - 5) / rejected_tokens.
+
+    first:  2 * -4.5 / 4 = -2.25   9 / 2   = 4.5
+    second: 2 * -5.5 / 5 = -2.2    11 / 10 = 1.1
+    """
+    chosen, rejected = POLICY_CHOSEN.clone().requires_grad_(), POLICY_REJECTED.clone().requires_grad_()
+    losses, *rewards = ipo_mean_loss(chosen, rejected, REF_CHOSEN, REF_REJECTED, BETA, **TOKENS)
+    losses.sum().backward()
+    assert chosen.grad.tolist() == pytest.approx([-2.25, -2.2], abs=1e-5)
+    assert rejected.grad.tolist() == pytest.approx([4.5, 1.1], abs=1e-5)
+    assert losses.requires_grad and not any(r.requires_grad for r in rewards)
+
+
+@pytest.mark.parametrize(("beta", "target"), [(0.1, 5.0), (0.25, 2.0), (2.0, 0.25)])
+def test_ipo_rests_at_its_target_and_pulls_back_beyond_it(beta, target):
+    """Three pairs of 4 and 2 tokens with d short of the target by one nat a token, at it and one beyond."""
+    a, b = 4 * (target + torch.tensor([-0.5, 0.0, 0.5])), 2 * torch.tensor([0.5, 0.0, -0.5])
+    a.requires_grad_(), b.requires_grad_()
+    zero, lengths = torch.zeros(3), {"chosen_tokens": torch.full((3,), 4), "rejected_tokens": torch.full((3,), 2)}
+    losses, *_ = ipo_mean_loss(a, b, zero, zero, beta, **lengths)
+    losses.sum().backward()
+    assert losses[1] == a.grad[1] == b.grad[1] == 0.0
+    assert losses.tolist() == pytest.approx([1.0, 0.0, 1.0], abs=1e-5)
+    assert a.grad.tolist() == pytest.approx([-0.5, 0.0, 0.5], abs=1e-5)
+    assert b.grad.tolist() == pytest.approx([1.0, 0.0, -1.0], abs=1e-5)
+
+
+def test_ipo_with_label_smoothing_rests_at_the_share_of_its_target_that_is_left():
+    """With 1 label in 4 assumed wrong and beta 0.1: (1 - 2 * 0.25) * 5 = 2.5, where 0.75 * 2.5^2 + 0.25 * 7.5^2 = 18.75 is left."""
+    d, zero, ones = torch.tensor([2.0, 2.5, 3.0], requires_grad=True), torch.zeros(3), torch.ones(3)
+    losses, *_ = ipo_mean_loss(d, zero, zero, zero, BETA, 0.25, chosen_tokens=ones, rejected_tokens=ones)
+    losses.sum().backward()
+    assert losses[1].item() == pytest.approx(18.75, abs=1e-5) and losses[1] < min(losses[0], losses[2])
+    assert d.grad[0] < 0 == d.grad[1] < d.grad[2]
+
+
+# --- SLiC
+
+
+def test_slic_by_hand():
+    """The pairs of `test_dpo_by_hand`: beta d = 0.15 and -0.3, so 1 - 0.15 = 0.85 and 1 + 0.3 = 1.3.
+
+    With beta 1, d = 1.5 lies beyond the margin and costs nothing; d = -3 costs 1 + 3 = 4.
+    With 1 label in 10 assumed wrong: 0.9 * 0.85 + 0.1 * 1.15 = 0.88   0.9 * 1.3 + 0.1 * 0.7 = 1.24
+    """
+    pairs = (POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED)
+    losses, *rewards = slic_loss(*pairs, BETA)
+    assert losses.tolist() == pytest.approx([0.85, 1.3], abs=1e-6)
+    assert slic_loss(*pairs, 1.0)[0].tolist() == [0.0, 4.0]
+    assert slic_loss(*pairs, BETA, 0.1)[0].tolist() == pytest.approx([0.88, 1.24], abs=1e-6)
+    _, *dpos = dpo_loss(*pairs, BETA)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(rewards, dpos, strict=True))
+
+
+def test_slic_pulls_with_beta_up_to_the_margin_and_with_nothing_beyond():
+    """With beta 0.5 the margin is at d = 2."""
+    chosen, rejected = (
+        torch.tensor([-9.0, 0.0, 1.75, 2.0, 2.25, 50.0]).requires_grad_(),
+        torch.zeros(6).requires_grad_(),
+    )
+    losses, *rewards = slic_loss(chosen, rejected, torch.zeros(6), torch.zeros(6), 0.5)
+    losses.sum().backward()
+    assert losses.tolist() == [5.5, 1.0, 0.125, 0.0, 0.0, 0.0]
+    assert chosen.grad.tolist() == [-0.5, -0.5, -0.5, 0.0, 0.0, 0.0]
+    assert rejected.grad.tolist() == [0.5, 0.5, 0.5, 0.0, 0.0, 0.0]
+    assert losses.requires_grad and not any(r.requires_grad for r in rewards)
+
+
+# --- all
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("beta", [0.1, 5.0])
+def test_where_policy_and_reference_agree_the_loss_is_the_same_for_every_pair(beta, smoothing):
+    """And pulls chosen answers up, rejected ones down."""
+    expected = {"dpo": math.log(2), "ipo": 1 / (4 * beta**2), "slic": 1.0}
+    assert expected.keys() == OBJECTIVES.keys()
+    for name, loss_of in OBJECTIVES.items():
+        chosen, rejected = POLICY_CHOSEN.clone().requires_grad_(), POLICY_REJECTED.clone().requires_grad_()
+        lengths = TOKENS if name == "ipo" else {}
+        losses, *rewards = loss_of(chosen, rejected, POLICY_CHOSEN, POLICY_REJECTED, beta, smoothing, **lengths)
+        losses.sum().backward()
+        assert losses.tolist() == pytest.approx([expected[name]] * 2, rel=1e-5)
+        assert (chosen.grad < 0).all() and (rejected.grad > 0).all()
+        assert [r.tolist() for r in rewards] == [[0.0, 0.0], [0.0, 0.0]]
+
+
+# --- log-probabilities of answers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -149,15 +261,28 @@ def trl_trainer(tiny_folders, tmp_path_factory):
 
 
 @torch.no_grad()
-def our_loss(trainer, batch, smoothing):
+def our_loss(trainer, batch, smoothing, objective="dpo", beta=BETA):
     """The mean of our losses on TRL's batch, and our margins `d`, from the logits of TRL's own policy and reference."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     policy = answer_logps(model(**inputs).logits, batch["input_ids"], batch["completion_mask"]).chunk(2)
     with model.disable_adapter():
         reference = answer_logps(model(**inputs).logits, batch["input_ids"], batch["completion_mask"]).chunk(2)
-    losses, chosen, rejected = dpo_loss(*policy, *reference, BETA, smoothing)
-    return losses.mean().item(), (chosen - rejected) / BETA
+    chosen_tokens, rejected_tokens = batch["completion_mask"].sum(1).chunk(2)
+    lengths = {"chosen_tokens": chosen_tokens, "rejected_tokens": rejected_tokens} if objective == "ipo" else {}
+    losses, chosen, rejected = OBJECTIVES[objective](*policy, *reference, beta, smoothing, **lengths)
+    return losses.mean().item(), (chosen - rejected) / beta
+
+
+def their_loss(trainer, batch, **attributes):
+    """TRL's loss on a batch with some of the trainer's attributes changed for this once."""
+    usual = {name: getattr(trainer, name) for name in attributes}
+    try:
+        vars(trainer).update(attributes)
+        with torch.no_grad():
+            return trainer.compute_loss(trainer.model, dict(batch)).item()
+    finally:
+        vars(trainer).update(usual)
 
 
 def swapped(batch):
@@ -167,29 +292,38 @@ def swapped(batch):
 
 def test_the_loss_is_trls(trl_trainer):
     batch = next(iter(trl_trainer.get_train_dataloader()))
-    with torch.no_grad():
-        theirs = trl_trainer.compute_loss(trl_trainer.model, dict(batch)).item()
+    theirs = their_loss(trl_trainer, batch)
     ours, d = our_loss(trl_trainer, batch, 0.0)
     assert d.abs().min() > 0.1, "a pair on which policy and reference agree would compare nothing"
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert abs(ours - math.log(2)) > 1e-2
 
 
+@pytest.mark.parametrize("labels", ["as they are", "turned round"])
+@pytest.mark.parametrize(("objective", "loss_type"), [("dpo", "sigmoid"), ("ipo", "ipo"), ("slic", "hinge")])
+def test_every_objective_is_trls(trl_trainer, objective, loss_type, labels):
+    """With betas that put the margin of SLiC and the target of IPO among the pairs' own margins."""
+    batch = next(iter(trl_trainer.get_train_dataloader()))
+    batch = batch if labels == "as they are" else swapped(batch)
+    for beta in (BETA, 0.5, 2.0):
+        theirs = their_loss(trl_trainer, batch, loss_types=[loss_type], beta=beta)
+        ours, d = our_loss(trl_trainer, batch, 0.0, objective, beta)
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+        others = {name: our_loss(trl_trainer, batch, 0.0, name, beta)[0] for name in OBJECTIVES}
+        assert all(abs(ours - loss) > 1e-2 for name, loss in others.items() if name != objective), others
+    assert ((beta * d) > 1).any() and ((beta * d) < 1).any(), (
+        "every pair on one side of the hinge would hide half of it"
+    )
+
+
 def test_label_smoothing_is_trls_loss_with_that_share_of_labels_turned_round(trl_trainer):
     """TRL 1.16 has no conservative DPO of its own: its "sigmoid" leaves `label_smoothing` out. So the expectation is taken over
     its plain losses, (1 - e) on the labels as they are and e on the labels turned round."""
     batch = next(iter(trl_trainer.get_train_dataloader()))
-    with torch.no_grad():
-        right, wrong = (trl_trainer.compute_loss(trl_trainer.model, dict(b)).item() for b in (batch, swapped(batch)))
+    right, wrong = (their_loss(trl_trainer, b) for b in (batch, swapped(batch)))
     ours, _ = our_loss(trl_trainer, batch, 0.1)
     assert ours == pytest.approx(0.9 * right + 0.1 * wrong, abs=1e-4)
     assert abs(ours - right) > 1e-3
     # Its "robust" loss (2403.00409) weighs the same two terms the other way: ((1 - e) right - e wrong) / (1 - 2e).
-    loss_types, smoothing = trl_trainer.loss_types, trl_trainer.label_smoothing
-    try:
-        trl_trainer.loss_types, trl_trainer.label_smoothing = ["robust"], 0.1
-        with torch.no_grad():
-            robust = trl_trainer.compute_loss(trl_trainer.model, dict(batch)).item()
-    finally:
-        trl_trainer.loss_types, trl_trainer.label_smoothing = loss_types, smoothing
+    robust = their_loss(trl_trainer, batch, loss_types=["robust"], label_smoothing=0.1)
     assert ours == pytest.approx(0.8 * robust + 0.2 * wrong, abs=1e-4)

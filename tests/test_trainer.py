@@ -2,15 +2,17 @@
 
 import math
 import random
+from typing import get_args
 
 import pytest
 import torch
 
 from app.decoding.arms import DecodeSettings, build_arms
 from app.decoding.engine import decode
-from app.errors import InputError
+from app.errors import InputError, checked
 from app.model import LanguageModel
 from app.prompts import SYSTEM_TEXT
+from app.refresh.objectives import OBJECTIVES
 from app.refresh.pairs import make_pair
 from app.refresh.trainer import RefreshSettings, encode, logps, margins, share_above_zero, train
 
@@ -144,6 +146,45 @@ def test_the_first_step_begins_at_the_reference(model, smoothing):
     assert first.loss == pytest.approx(math.log(2), abs=1e-4) and first.margin == pytest.approx(0, abs=1e-3)
     model.new_adapter("fresh", rank=4, seed=0)
     assert share_above_zero(margins(model, separable(model), "fresh") - margins(model, separable(model), None)) == 0.5
+
+
+@pytest.mark.parametrize(("objective", "start"), [("dpo", math.log(2)), ("ipo", 25.0), ("slic", 1.0)])
+def test_every_objective_alone_raises_the_margin(llama, objective, start):
+    """The loss at the reference is that objective's own at beta 0.1, so it is the one that was asked for."""
+    pairs = separable(llama)
+    steps = list(train(llama, pairs, SETTINGS.model_copy(update={"objective": objective, "sft_weight": 0.0}), "taste"))
+    gaps = margins(llama, pairs, "taste") - margins(llama, pairs, None)
+    assert steps[0].loss == pytest.approx(start, rel=1e-4) and steps[-1].loss < 0.9 * start
+    assert share_above_zero(gaps) > 0.9 and gaps.mean() > 1
+    assert all(step.accuracy > 0.9 and step.margin > 0 for step in steps[-3:])
+
+
+@pytest.mark.parametrize("objective", ["dpo", "ipo", "slic"])
+def test_the_loss_of_a_step_is_that_of_its_pairs_before_it(llama, objective):
+    """Worked out pair by pair from summed log-probabilities; IPO divides each by its tokens, the one that ends an answer too."""
+    pairs, beta = separable(llama), 0.5
+    settings = SETTINGS.model_copy(update={"objective": objective, "beta": beta, "pairs_per_step": 12, "epochs": 3})
+    steps = train(llama, pairs, settings, "taste")
+    next(steps)
+    with torch.no_grad():
+        a, b = (
+            policy - base for policy, base in zip(logps(llama, pairs, "taste"), logps(llama, pairs, None), strict=True)
+        )
+    expected = {
+        "dpo": lambda a, b, p: math.log(1 + math.exp(-beta * (a - b))),
+        "ipo": lambda a, b, p: (a / len(p.chosen) - b / len(p.rejected) - 1 / (2 * beta)) ** 2,
+        "slic": lambda a, b, p: max(0.0, 1 - beta * (a - b)),
+    }[objective]
+    losses = [expected(*row) for row in zip(a.tolist(), b.tolist(), pairs, strict=True)]
+    step = next(steps)
+    assert step.loss == pytest.approx(sum(losses) / len(losses), abs=1e-3)
+    assert step.margin == pytest.approx(beta * (a - b).mean().item(), abs=1e-3)
+
+
+def test_settings_know_the_objectives_that_there_are():
+    assert list(OBJECTIVES) == list(get_args(RefreshSettings.model_fields["objective"].annotation))
+    with pytest.raises(InputError, match="objective is 'ppo': input should be 'dpo', 'ipo' or 'slic'"):
+        checked(RefreshSettings, objective="ppo")
 
 
 def test_learning_the_opposite_loses_the_original_pairs(llama):

@@ -1,7 +1,7 @@
 """The losses of a refresh as pure functions of log-probabilities. Tensors in, tensors out: no model, no optimiser."""
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, logsigmoid
+from torch.nn.functional import cross_entropy, logsigmoid, relu
 
 
 def dpo_loss(
@@ -29,6 +29,73 @@ def dpo_loss(
     margins = beta * (chosen_ratios - rejected_ratios)
     losses = -(1 - label_smoothing) * logsigmoid(margins) - label_smoothing * logsigmoid(-margins)
     return losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach()
+
+
+def ipo_mean_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    beta: float,
+    label_smoothing: float = 0.0,
+    *,
+    chosen_tokens: Tensor,
+    rejected_tokens: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Identity Preference Optimization, arXiv 2310.12036, equation 17 with its tau as beta, on log-ratios that are the mean of an
+    answer's tokens, as TRL's "ipo" has them: `(d - 1 / (2 beta))^2` with `d = a / chosen_tokens - b / rejected_tokens`. Others
+    (TRL's online trainer, OAIF) sum the log-ratios: the same beta then asks for far less of each token.
+
+    Label smoothing e gives `(1 - e) (d - 1 / (2 beta))^2 + e (-d - 1 / (2 beta))^2`, which is least at `(1 - 2e) / (2 beta)`.
+
+    Args:
+        policy_chosen_logps, policy_rejected_logps: summed log-probabilities of the answers under the policy, shape (pairs,).
+        ref_chosen_logps, ref_rejected_logps: the same under the reference, shape (pairs,).
+        beta: how dear it is to leave the reference; the loss wants `1 / (2 beta)` nats a token between the answers and no more.
+        label_smoothing: the share of labels assumed wrong, in [0, 0.5).
+        chosen_tokens, rejected_tokens: how many tokens each sum is of, at least 1, shape (pairs,).
+
+    Returns:
+        losses, chosen_rewards, rejected_rewards, each of shape (pairs,); the rewards are of the sums, as DPO's, and detached.
+    """
+    chosen_ratios = policy_chosen_logps - ref_chosen_logps
+    rejected_ratios = policy_rejected_logps - ref_rejected_logps
+    margins, target = chosen_ratios / chosen_tokens - rejected_ratios / rejected_tokens, 1 / (2 * beta)
+    losses = (1 - label_smoothing) * (margins - target) ** 2 + label_smoothing * (-margins - target) ** 2
+    return losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach()
+
+
+def slic_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    beta: float,
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The hinge of SLiC-HF, arXiv 2305.10425, on beta-scaled log-ratios, as TRL's "hinge" and RSO (2309.06657) have it:
+    `max(0, 1 - beta d)` with `d` the margin of the log-ratios. The paper's own hinge knows no reference, and a likelihood term stands
+    beside it (recalled); that term is the refresh's `sft_weight`. A pair beyond the margin, `d > 1 / beta`, pulls no more.
+
+    Label smoothing e gives `(1 - e) max(0, 1 - beta d) + e max(0, 1 + beta d)`.
+
+    Args:
+        policy_chosen_logps, policy_rejected_logps: summed log-probabilities of the answers under the policy, shape (pairs,).
+        ref_chosen_logps, ref_rejected_logps: the same under the reference, shape (pairs,).
+        beta: how dear it is to leave the reference.
+        label_smoothing: the share of labels assumed wrong, in [0, 0.5).
+
+    Returns:
+        losses, chosen_rewards, rejected_rewards, each of shape (pairs,); the rewards are detached.
+    """
+    chosen_ratios = policy_chosen_logps - ref_chosen_logps
+    rejected_ratios = policy_rejected_logps - ref_rejected_logps
+    margins = beta * (chosen_ratios - rejected_ratios)
+    losses = (1 - label_smoothing) * relu(1 - margins) + label_smoothing * relu(1 + margins)
+    return losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach()
+
+
+OBJECTIVES = {"dpo": dpo_loss, "ipo": ipo_mean_loss, "slic": slic_loss}
 
 
 def answer_logps(logits: Tensor, input_ids: Tensor, answer_mask: Tensor) -> Tensor:

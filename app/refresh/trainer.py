@@ -17,7 +17,7 @@ from torch import Tensor
 from app.errors import InputError
 from app.model import LanguageModel
 from app.prompts import with_system
-from app.refresh.objectives import answer_logps, dpo_loss
+from app.refresh.objectives import OBJECTIVES, answer_logps
 from app.refresh.pairs import Pair
 
 USUAL_STEPS, FEWEST_EPOCHS = 32, 2
@@ -26,11 +26,12 @@ USUAL_STEPS, FEWEST_EPOCHS = 32, 2
 class RefreshSettings(BaseModel):
     """How a refresh learns.
 
-    objective: "dpo".
-    beta: how dear it is to leave the base model.
+    objective: "dpo", "ipo" (of per-token means) or "slic"; the formulas are in `app.refresh.objectives`.
+    beta: how dear it is to leave the base model. With "ipo" it is a scale of its own: the target is 1 / (2 beta) nats a token.
     label_smoothing: the share of choices assumed mistaken.
-    sft_weight: how much the mean log-likelihood of the chosen answer's tokens counts beside DPO (as in arXiv 2404.19733 and TRL's
-        loss_type ["sigmoid", "sft"]); 0 is plain DPO. DPO alone may push both answers down, and a small model then stammers.
+    sft_weight: how much the mean log-likelihood of the chosen answer's tokens counts beside the objective (as in arXiv 2404.19733
+        and TRL's loss_type ["sigmoid", "sft"]); 0 is the objective alone. DPO alone may push both answers down, and a small model
+        then stammers.
     epochs: how often every training pair is seen; None sees few pairs more often, until `USUAL_STEPS` steps are done.
     learning_rate: of AdamW, after a short warm-up, falling linearly to zero. The default was measured on the starter
         (`tests/benchmarks/learning.py`); models of hundreds of millions of parameters want a tenth of it or less.
@@ -41,7 +42,7 @@ class RefreshSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objective: Literal["dpo"] = "dpo"
+    objective: Literal["dpo", "ipo", "slic"] = "dpo"
     beta: float = Field(0.1, gt=0, le=10, allow_inf_nan=False)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, allow_inf_nan=False)
     sft_weight: float = Field(1.0, ge=0, le=100, allow_inf_nan=False)
@@ -54,8 +55,8 @@ class RefreshSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step did: `loss` is the mean of DPO's over its pairs, `accuracy` the share with chosen above rejected,
-    ties half, and `margin` the mean of `beta d`."""
+    """What one optimiser step did: `loss` is the mean of the objective's over its pairs, `accuracy` the share with chosen above
+    rejected, ties half, and `margin` the mean of `beta d`, `d` of summed log-probabilities whatever the objective."""
 
     step: int
     steps: int
@@ -131,6 +132,7 @@ def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSetti
         indices = list(range(len(pairs)))
         order.shuffle(indices)
         batches += [indices[i : i + settings.pairs_per_step] for i in range(0, len(pairs), settings.pairs_per_step)]
+    loss_of = OBJECTIVES[settings.objective]
     warmup = max(1, len(batches) // 10)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, (len(batches) - step) / max(1, len(batches) - warmup))
@@ -142,11 +144,15 @@ def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSetti
                 reference[:, batch] = torch.stack(logps(model, [pairs[i] for i in batch], None))
         with torch.enable_grad():
             chosen, rejected = logps(model, [pairs[i] for i in batch], adapter)
-            losses, chosen_rewards, rejected_rewards = dpo_loss(
-                chosen, rejected, reference[0][batch], reference[1][batch], settings.beta, settings.label_smoothing
-            )
-            lengths = torch.tensor([len(pairs[i].chosen) for i in batch], device=chosen.device)
-            (losses - settings.sft_weight * chosen / lengths).mean().backward()
+            lengths = {
+                "chosen_tokens": torch.tensor([len(pairs[i].chosen) for i in batch], device=chosen.device),
+                "rejected_tokens": torch.tensor([len(pairs[i].rejected) for i in batch], device=chosen.device),
+            }
+            losses, chosen_rewards, rejected_rewards = loss_of(
+                chosen, rejected, *reference[:, batch], settings.beta, settings.label_smoothing,
+                **(lengths if settings.objective == "ipo" else {}),
+            )  # fmt: skip
+            (losses - settings.sft_weight * chosen / lengths["chosen_tokens"]).mean().backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         scheduler.step()

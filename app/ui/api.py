@@ -16,7 +16,9 @@ from app.errors import PlumblineError, checked
 from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
 from app.services import Services
+from personas import Persona
 from storage.export import preference_rows, write_jsonl
+from storage.records import SavedPersona
 
 
 def add_endpoints(services: Services) -> None:
@@ -128,16 +130,10 @@ def add_endpoints(services: Services) -> None:
             id, name, principle, framing, ratio; with `like` also nearness, the cosine of the meanings.
         """
         with _errors_for_the_client():
-            everyone = services.catalogue.all()
-            found = [
-                {"id": id_, "name": p.name, "principle": p.principle, "framing": p.framing, "ratio": p.ratio}
-                for id_, p in everyone.items()
-            ]
-            if not (like or "").strip():
-                return found
-            nearness = dict(services.catalogue.like(str(like)))
-        found = [{**persona, "nearness": round(nearness.get(persona["id"], 0.0), 3)} for persona in found]
-        return sorted(found, key=lambda persona: -persona["nearness"])
+            if not str(like or "").strip():
+                return [_described(persona) for persona in services.catalogue.all().values()]
+            found = services.catalogue.like(str(like))
+        return [{**_described(persona), "nearness": round(cosine, 3)} for persona, cosine in found]
 
     usual = RefreshSettings()
 
@@ -149,17 +145,19 @@ def add_endpoints(services: Services) -> None:
         learning_rate: float = usual.learning_rate,
         seed: int = usual.seed,
         token: str = "",
+        objective: str = usual.objective,
     ) -> dict[str, Any]:
         """Learns an adapter from the stored choices of one persona, or of all where `persona` is empty.
 
         Args:
             persona: whose choices, and whom the version belongs to.
             beta: how dear it is to leave the base model.
-            sft_weight: how much the likelihood of the chosen answer counts; 0 is plain DPO.
+            sft_weight: how much the likelihood of the chosen answer counts; 0 is the objective alone.
             epochs: how often every pair is seen; -1 sees few pairs more often than many.
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
             token: the owner's, where one is set; without it the version stays unpublished.
+            objective: dpo, ipo (of per-token means) or slic.
 
         Returns:
             version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
@@ -167,6 +165,7 @@ def add_endpoints(services: Services) -> None:
         with _errors_for_the_client():
             settings = checked(
                 RefreshSettings,
+                objective=objective,
                 beta=beta,
                 sft_weight=sft_weight,
                 epochs=None if epochs == -1 else epochs,
@@ -216,6 +215,16 @@ def add_endpoints(services: Services) -> None:
         gr.api(function, api_name=function.__name__, concurrency_limit=16)
     gr.api(refresh, api_name="refresh", concurrency_limit=4)
     _add_export(export)
+
+
+def _described(persona: Persona | SavedPersona) -> dict[str, Any]:
+    return {
+        "id": persona.id,
+        "name": persona.name,
+        "principle": persona.principle,
+        "framing": persona.framing,
+        "ratio": persona.ratio,
+    }
 
 
 def may_publish(services: Services, token: str) -> bool:
