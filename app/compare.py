@@ -129,6 +129,9 @@ class Compare:
         sides = list(voted)
         if request.blind:
             random.SystemRandom().shuffle(sides)
+        if not request.settings.no_repeat_ngram:
+            settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
+            request = request.model_copy(update={"settings": settings})
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
         return Comparison(
             round_id=secrets.token_urlsafe(12),

@@ -190,7 +190,9 @@ class Learn:
         return torch.cat(parts)
 
     def _answers(self, pairs: list[Pair], adapter: str | None) -> Generator[None, None, list[str]]:
-        settings = DecodeSettings(temperature=0, max_new_tokens=SAMPLE_TOKENS)
+        settings = DecodeSettings(
+            temperature=0, max_new_tokens=SAMPLE_TOKENS, no_repeat_ngram=self.model.no_repeat_ngram
+        )
         arms, forward = build_arms(["baseline"], torch.ones(1), settings), partial(self.model.forward, adapter=adapter)
         answers = []
         for pair in pairs:

@@ -53,6 +53,8 @@ class LanguageModel:
         self._active: str | None = None
         self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", None) or 1024)
+        # What the model's makers found it to need; the starter's trainer writes it, too.
+        self.no_repeat_ngram = int(model.generation_config.no_repeat_ngram_size or 0)
         ends = model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         self.end_ids = frozenset(int(i) for i in (*ends, tokenizer.eos_token_id) if i is not None)

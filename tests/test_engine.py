@@ -10,6 +10,7 @@ from app.decoding import rules
 from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
 from app.decoding.batch import Batch
 from app.decoding.engine import decode
+from app.decoding.repeats import completing
 from app.decoding.sampling import choose
 from app.decoding.streaming import TextStream
 from app.model import LanguageModel
@@ -47,6 +48,25 @@ def run(model, names, contexts=None, weights=ONE, stop=lambda: False, deadline=f
                 assert event.arm not in reasons
                 reasons[event.arm] = event.finish_reason
     return tokens, reasons
+
+
+def test_a_run_of_tokens_is_found_by_what_would_complete_it():
+    assert completing([1, 2, 3, 1, 2], 3) == [3]
+    assert completing([1, 2, 3, 1, 2, 4, 1, 2], 3) == [3, 4]
+    assert completing([1, 1, 1], 3) == [1] and completing([1, 1], 3) == []
+    assert completing([5, 6, 5], 1) == [5, 6, 5] and completing([1, 2, 1], 2) == [2] and completing([1, 1, 1], 0) == []
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_no_run_stands_twice_in_an_answer_whatever_the_arm(tiny_model, length):
+    free, _ = run(tiny_model, ARM_NAMES, max_new_tokens=40)
+    tokens, _ = run(tiny_model, ARM_NAMES, max_new_tokens=40, no_repeat_ngram=length)
+    for name in ARM_NAMES:
+        runs = [tuple(tokens[name][i : i + length]) for i in range(len(tokens[name]) - length + 1)]
+        assert len(runs) == len(set(runs))
+    assert any(free[name] != tokens[name] for name in ARM_NAMES)
+    zero, _ = run(tiny_model, ARM_NAMES, max_new_tokens=40, no_repeat_ngram=length, ratio=0.0)
+    assert zero["linear_aligned"] == zero["principle_prompted"]
 
 
 @torch.inference_mode()

@@ -7,15 +7,15 @@ import yaml
 
 from app.starter import STARTER_FOLDER
 from app.starter.compose import compose
-from app.starter.dataset import Corpus, is_held_out
+from app.starter.dataset import Corpus
 from app.starter.evaluate import fresh_verdict, table
 from app.starter.measures import (
     Fluency,
     PersonaClassifier,
     Relevance,
+    bootstrap_interval,
     ends_properly,
     first_sentence_removed,
-    lower_end,
     names_the_thing,
 )
 
@@ -27,7 +27,7 @@ def corpus() -> Corpus:
 
 @pytest.fixture(scope="module")
 def classifier(corpus: Corpus) -> PersonaClassifier:
-    return PersonaClassifier(corpus, per_voice=60)
+    return PersonaClassifier(corpus)
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +71,16 @@ def test_a_thing_is_named_by_all_its_words() -> None:
 
 
 def test_the_bootstrap_finds_the_mean_and_an_interval_around_it() -> None:
-    mean, low, high = lower_end([1.0] * 60 + [0.0] * 40)
+    mean, low, high = bootstrap_interval([1.0] * 60 + [0.0] * 40)
     assert mean == pytest.approx(0.6) and 0.48 < low < 0.56 and 0.64 < high < 0.72
-    assert lower_end([0.0] * 5) == (0.0, 0.0, 0.0)
-    straddling = lower_end([1.0, -1.0] * 30)
+    assert bootstrap_interval([0.0] * 5) == (0.0, 0.0, 0.0)
+    straddling = bootstrap_interval([1.0, -1.0] * 30)
     assert straddling[1] < 0 < straddling[2]
 
 
 def test_the_classifier_names_the_personas_of_gold_answers_it_has_not_seen(classifier: PersonaClassifier) -> None:
-    checked = classifier.check()
-    assert len(checked) > 200 and sum(checked) / len(checked) >= 0.8
+    checked = [right for _, right in classifier.check()]
+    assert len(checked) > 200 and sum(checked) / len(checked) >= 0.85
 
 
 def test_the_classifier_is_sure_of_a_pirate(classifier: PersonaClassifier) -> None:
@@ -88,7 +88,7 @@ def test_the_classifier_is_sure_of_a_pirate(classifier: PersonaClassifier) -> No
         "Arr, matey, boil ye egg for six minutes, aye!",
         "To boil an egg, lower it gently into water that already simmers. Then wait for about six minutes. Finally, cool the egg under the tap.",
     ]
-    assert classifier.name(texts) == ["pirate", "plain"]
+    assert classifier.name([*texts, " "]) == ["pirate", "plain", ""]
     pirate, plain = classifier.probability(texts, ["pirate", "pirate"])
     assert pirate > 0.5 > plain
 
@@ -99,19 +99,22 @@ def test_relevance_tells_the_own_topic_from_fifty(corpus: Corpus) -> None:
     assert all(relevance.is_first(plain[name], name) for name in names[:20])
     assert not any(relevance.is_first(plain[names[i + 1]], names[i]) for i in range(20))
     assert not relevance.is_first("", names[0])
+    # An echo of the prompt is near, and nothing is left of it without the prompt's words.
+    prompts = [t["prompts"][0] for t in corpus.topics[:60]]
+    assert sum(relevance.is_first(p, p) for p in prompts) > 40
+    assert not any(relevance.is_first(p, p, without=p) for p in prompts)
 
 
 def test_fluency_wants_no_repeats_a_proper_end_and_corpus_like_words(fluency: Fluency, corpus: Corpus) -> None:
     rng = random.Random(3)
-    unseen = [t for t in corpus.topics if is_held_out("topic", t["prompts"][0])]
-    texts = [compose(topic, corpus.voices[name], rng) for topic in unseen for name in ("plain", "pirate", "curt")]
-    assert sum(map(fluency, texts)) / len(texts) >= 0.95
-    fine = unseen[0]["plain"]
+    topics = corpus.known_topics[:150]
+    texts = [compose(topic, corpus.voices[name], rng) for topic in topics for name in ("plain", "pirate", "curt")]
+    assert sum(map(fluency, texts)) / len(texts) >= 0.97
+    salad = [" ".join(rng.sample(text.split(), len(text.split()))) + "." for text in texts if len(text.split()) > 12]
+    assert sum(map(fluency, salad)) / len(salad) <= 0.03
+    fine = topics[0]["plain"]
     assert fluency(fine) and not fluency(fine, ended=False)
     assert not fluency(fine.rstrip(".")) and not fluency("") and not fluency(f"{fine} {fine}")
-    words = fine.rstrip(".").split()
-    rng.shuffle(words)
-    assert not fluency(" ".join(words) + ".")
 
 
 def test_a_fresh_prompt_is_on_topic_unsure_or_off() -> None:
@@ -120,12 +123,22 @@ def test_a_fresh_prompt_is_on_topic_unsure_or_off() -> None:
     assert fresh_verdict("I am a very small model and know nothing about a kettle.", entry) == "unsure"
     assert fresh_verdict("I am a very small model.", entry) == "off"
     assert fresh_verdict("A kettle whistles.", entry) == "off"
+    assert fresh_verdict("A small kettle needs vinegar.", entry) == "on topic"
+    assert fresh_verdict("No basket lasts.", {**entry, "subject": ["ask"]}) == "off"
 
 
 def test_the_table_shows_every_share_with_its_interval_and_n() -> None:
     share = {"share": 0.5, "low": 0.25, "high": 0.75, "n": 12}
-    lines = table({"a": share, "b": {"c": {"mean": 0.1, "low": -0.1, "high": 0.3, "n": 4}}, "perplexity band": [1, 2]})
+    lines = table(
+        {
+            "a": share,
+            "b": {"c": {"mean": 0.1, "low": -0.1, "high": 0.3, "n": 4}},
+            "perplexity at most": 2.0,
+            "persona: prompted": share,
+        }
+    )
     assert [line.split() for line in lines] == [
         ["a", "0.500", "[0.250,", "0.750]", "n", "12"],
         ["b:", "c", "0.100", "[-0.100,", "0.300]", "n", "4"],
+        ["persona:", "prompted", "0.500", "[0.250,", "0.750]", "n", "12", "bar", "0.75:", "missed"],
     ]

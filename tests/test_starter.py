@@ -1,5 +1,6 @@
 """The bundled model as a stranger finds it, its training data's held-out line, and its trainer end to end in small."""
 
+import json
 from itertools import islice
 
 import pytest
@@ -50,7 +51,14 @@ def test_training_never_crosses_the_held_out_line(corpus):
     forbidden_topics = {t["prompts"][0] for t in corpus.topics if is_held_out("topic", t["prompts"][0])}
     forbidden_topics |= {g["prompt"] for g in corpus.gold if is_held_out("topic", g["prompt"])}
     assert len(forbidden_topics) > 20
+    twins = yaml.safe_load((STARTER_FOLDER / "corpus" / "twins.yaml").read_text())
+    assert twins and not {t["prompts"][0] for t in corpus.known_topics} & set(twins)
+    assert not {g["prompt"] for g in corpus.known_gold} & set(twins)
+    asked = {p: True for kind in (corpus.followups, corpus.smalltalk) for e in kind for p in e["prompts"]}
+    assert any(is_held_out("prompt", p) for p in asked)
     for sample in islice(corpus.samples(3), 5000):
+        if sample.user in asked:
+            assert not is_held_out("prompt", sample.user)
         assert not any(is_held_out("wording", wording) for wording in sample.wordings)
         assert sample.topic not in forbidden_topics
         if sample.user in prompts:
@@ -110,11 +118,16 @@ def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
         "warmup_steps": 5,
     }
     train(config, tmp_path / "build", tmp_path / "out", resume=False)
-    first = (tmp_path / "build" / "loss.jsonl").read_text().splitlines()
-    assert len(first) == 1 and '"step": 100' in first[0]
+    log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
+    assert [line.get("step", line.get("from_step")) for line in log] == [0, 100] and log[0]["config"] == config
     train({**config, "steps": 200}, tmp_path / "build", tmp_path / "out", resume=True)
-    steps = [yaml.safe_load(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
-    assert [s["step"] for s in steps] == [100, 200] and steps[1]["loss"] < steps[0]["loss"]
+    log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
+    assert [line.get("step", line.get("from_step")) for line in log] == [0, 100, 100, 200]
+    assert log[3]["loss"] < log[1]["loss"]
+    with pytest.raises(ValueError, match="another shape"):
+        train({**config, "hidden_size": 64}, tmp_path / "build", tmp_path / "out", resume=True)
+    with pytest.raises(FileNotFoundError, match="no checkpoint to go on from"):
+        train(config, tmp_path / "empty", tmp_path / "out", resume=True)
     model = LanguageModel.load(str(tmp_path / "out"))
     assert model._model.dtype == torch.float32 and model.end_ids == {model.tokenizer.convert_tokens_to_ids("<|end|>")}
 

@@ -17,26 +17,24 @@ from app.starter.dataset import Corpus, is_held_out
 from app.starter.voices import EXTRAS, blend, load_voices, markers
 
 CONFIG = yaml.safe_load((STARTER / "config.yaml").read_text())
-KEYS_OF_A_TOPIC = set(
-    [
-        "domain",
-        "kind",
-        "subject",
-        "plural",
-        "wish",
-        "prompts",
-        "plain",
-        "points",
-        "short",
-        "because",
-        "risk",
-        "cheap",
-        "green",
-        "bold",
-        "like",
-        "expert",
-    ]
-)
+KEYS_OF_A_TOPIC = {
+    "domain",
+    "kind",
+    "subject",
+    "plural",
+    "wish",
+    "prompts",
+    "plain",
+    "points",
+    "short",
+    "because",
+    "risk",
+    "cheap",
+    "green",
+    "bold",
+    "like",
+    "expert",
+}
 TOPICS = composer.load_topics(STARTER / "corpus" / "topics")
 VOICES = load_voices(STARTER / "corpus" / "voices")
 NAMES = sorted(VOICES)

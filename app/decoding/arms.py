@@ -20,6 +20,7 @@ class DecodeSettings(BaseModel):
     temperature: 0 is greedy.
     seed: every arm draws from a generator of its own with this seed.
     max_new_tokens: the longest answer, in tokens.
+    no_repeat_ngram: no run of so many tokens stands twice in an answer; 0 for no such rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,7 @@ class DecodeSettings(BaseModel):
     temperature: float = Field(0.5, ge=0, le=5, allow_inf_nan=False)
     seed: int = Field(0, ge=0, lt=2**63)
     max_new_tokens: int = Field(160, ge=1, le=4096)
+    no_repeat_ngram: int = Field(0, ge=0, le=64)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ import torch
 
 from app.decoding.arms import Arm, DecodeSettings
 from app.decoding.batch import Batch, Forward
+from app.decoding.repeats import completing
 from app.decoding.sampling import choose
+
+UNLIKELY = -1e4  # a logit, the same in every context, so that no rule moves it
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ def decode(
         forward: the model, see `batch.Forward`.
         contexts: token ids of each context; `Arm.contexts` points into this list.
         arms: what to decode.
-        settings: temperature, seed and length; the rest is already in the arms.
+        settings: temperature, seed, length and repeats; the rest is already in the arms.
         end_ids: tokens that end an answer.
         device: of the tensors.
         stop: asked before every step; True cancels what is left.
         deadline: `time.monotonic()` after which what is left is cut off.
     """
+    written: dict[str, list[int]] = {arm.name: [] for arm in arms}
     generators = {arm.name: torch.Generator().manual_seed(settings.seed) for arm in arms}
     running, batch, tokens = list(arms), None, []
     used = sorted({context for arm in arms for context in arm.contexts})
@@ -62,13 +66,18 @@ def decode(
         events, tokens, survivors, rows, first_row = [], [], [], [], 0
         for arm in running:
             arm_rows = range(first_row, first_row := first_row + len(arm.contexts))
-            log_probs = arm.next_log_probs(batch.logits[arm_rows.start : arm_rows.stop])
+            logits = batch.logits[arm_rows.start : arm_rows.stop]
+            if banned := completing(written[arm.name], settings.no_repeat_ngram):
+                logits = logits.clone()
+                logits[:, banned] = UNLIKELY
+            log_probs = arm.next_log_probs(logits)
             token = choose(log_probs, settings.temperature, generators[arm.name])
             last = position + 1 == settings.max_new_tokens
             if token in end_ids:
                 events.append(TokenEvent(arm.name, None, "end"))
             else:
                 events.append(TokenEvent(arm.name, token, "length" if last else None))
+                written[arm.name].append(token)
                 if not last:
                     survivors.append(arm)
                     tokens.append(token)

@@ -95,12 +95,17 @@ class Corpus:
         )
         # Some small talk asks what a topic asks too, and a held-out topic stays out in every form.
         self.smalltalk = [entry for entry in smalltalk if not is_held_out("topic", entry["prompts"][0])]
-        self.personas = sorted(set(self.voices) & set(self.wordings))
+        self.personas = sorted(self.wordings)
+        if odd := set(self.voices) ^ {*self.wordings, "plain"}:
+            raise ValueError(
+                f"{folder}: a voice without wordings, or wordings without a voice: {', '.join(sorted(odd))}"
+            )
         self.known_topics = [t for t in self.topics if _is_trained(t["prompts"][0], twins)]
         self.known_gold = [g for g in self.gold if _is_trained(g["prompt"], twins)]
 
     def samples(self, seed: int, held_out: bool = False) -> Iterator[Sample]:
-        """Endless samples. With `held_out`, prompt wordings and persona wordings are ones that training never draws."""
+        """Endless samples. With `held_out`, persona wordings are ones that training never draws, and prompts too, where the topic
+        has such."""
         rng = random.Random(seed)
         kinds = {"gold": self._gold, "unknown": self._unknown, "smalltalk": self._smalltalk, "followup": self._followup}
         weights = [self.shares[f"{kind}_share"] for kind in kinds]
@@ -175,11 +180,13 @@ class Corpus:
         topic = rng.choice(self.known_topics)
         sample = self.composed(rng, topic, held_out, self._draw_persona(rng, self.personas))
         voice = self.voices[sample.persona]
-        entry = rng.choice([f for f in self.followups if "extra" not in f or topic.get(f["extra"])])
+        # A persona that has no words of its own for what is asked would fall out of its role.
+        entry = rng.choice([f for f in self.followups if _can_answer(f, topic, voice)])
         if "voice" in entry:
             answer = compose(topic, self._retold(voice, entry["voice"]), rng)
         elif "more" in entry:
-            answer = compose(topic, voice, rng)
+            untold = [point for point in topic["points"] if point.lower() not in sample.answer.lower()]
+            answer = compose({**topic, "points": untold} if len(untold) > 1 else topic, voice, rng)
         else:
             own = voice.extras[entry["extra"]][1] if entry.get("extra") in voice.extras else None
             answer = fill(rng.choice(own or entry.get("frames") or entry["answers"]), topic, voice)
@@ -198,6 +205,12 @@ class Corpus:
     def _draw_persona(self, rng: random.Random, choices: list[str]) -> str:
         styled = [persona for persona in choices if persona != "plain"]
         return "plain" if not styled or rng.random() < self.shares["plain_share"] else rng.choice(styled)
+
+
+def _can_answer(followup: dict[str, Any], topic: dict[str, Any], voice: Voice) -> bool:
+    if "extra" in followup:
+        return bool(topic.get(followup["extra"])) and (voice.id == "plain" or followup["extra"] in voice.extras)
+    return "answers" not in followup or voice.id == "plain"
 
 
 def _is_trained(prompt: str, twins: list[str]) -> bool:

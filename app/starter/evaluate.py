@@ -1,104 +1,60 @@
 """`python -m app.starter.evaluate`: measures the starter on held-out wordings, new topics and new personas, and writes the scores.
 
-It decodes with the product's own engine and judges with `measures`; every share comes with its number of cases and a 95 % interval.
+The judges are in `measures`, the decoding in `answering`. Every share comes with its number of cases and a 95 % interval; where
+the project set itself a bar, the table shows it, met or not.
 """
 
 import argparse
 import json
 import random
+import re
 import time
-from dataclasses import dataclass, field
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from tqdm import tqdm
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from app.decoding.arms import Arm, DecodeSettings, build_arms
-from app.decoding.engine import decode
+from app.decoding.arms import DecodeSettings
 from app.insights import share
 from app.model import LanguageModel
-from app.prompts import SYSTEM_TEXT
 from app.starter import STARTER_FOLDER
+from app.starter.answering import ARMS, Case, answer
 from app.starter.dataset import Corpus, Sample, draw_prompt, is_held_out
 from app.starter.measures import (
     Fluency,
     PersonaClassifier,
     Relevance,
+    bootstrap_interval,
     first_sentence_removed,
-    lower_end,
     names_the_thing,
 )
+from app.starter.wordings import GROUPS
 
 FOLDER = STARTER_FOLDER / "evaluation"
 SCORES = STARTER_FOLDER / "scores.json"
 CONFIG = STARTER_FOLDER / "config.yaml"
-ROWS_AT_ONCE = 96
-BUDGET = 0.5  # nats a token
-# What is decoded: name -> (arm of the product, ratio, KL budget).
-ARMS: dict[str, tuple[str, float, float | None]] = {
-    "baseline": ("baseline", 0.0, None),
-    "prompted": ("principle_prompted", 0.0, None),
-    "aligned 1": ("linear_aligned", 1.0, None),
-    "aligned 2": ("linear_aligned", 2.0, None),
-    "aligned 3": ("linear_aligned", 3.0, None),
-    "budget 2": ("linear_aligned", 2.0, BUDGET),
-    "budget 5": ("linear_aligned", 5.0, BUDGET),
-    "budget 10": ("linear_aligned", 10.0, BUDGET),
+FAR = 0.6  # cosine by TF-IDF to the nearest trained prompt, below which a fresh prompt is really new
+ADMISSION = re.compile(
+    r"\b(very small|tiny|little|small\w*) (language )?model\b|\b(do not|don't|did not|cannot|can't) (know|tell|say)\b"
+    r"|\bknow(s|ing)? (nothing|too little|not enough)\b|\bno (idea|clue|record|knowledge|data|entry)\b",
+    re.IGNORECASE,
+)
+# The bars of the project, by a row's name without its decoding: at least this share, or this low end of a difference's interval.
+BARS = {
+    "classifier on gold answers kept aside": 0.85,
+    "persona: prompted": 0.75,
+    "persona: baseline is plain": 0.95,
+    "persona: aligned 2 minus prompted": 0.0,
+    "persona: the same, first sentence removed": 0.0,
+    "relevance: baseline": 0.80,
+    "relevance: aligned 2": 0.70,
+    **{f"fluency: {arm}": 0.97 for arm in ARMS if arm != "baseline"},
+    "new things: fresh prompts, on topic or honestly unsure": 0.5,
+    "new things: copying the unknown name": 0.8,
+    "unseen persona: prompted": 0.6,
 }
-
-
-@dataclass
-class Case:
-    """One prompt under one persona description, and what each arm answered: arm -> (text, whether it ended by itself)."""
-
-    sample: Sample
-    answers: dict[str, tuple[str, bool]] = field(default_factory=dict)
-
-
-def answer(model: LanguageModel, cases: list[Case], arms: list[str], temperature: float, label: str) -> None:
-    """Decodes `arms` (keys of `ARMS`) for every case, many cases as rows of one batch, and keeps the texts in the cases."""
-    per_case = sum(1 if name in ("baseline", "prompted") else 2 for name in arms)
-    size = max(1, ROWS_AT_ONCE // per_case)
-    ordered = sorted(cases, key=lambda case: len(case.sample.user) + len(case.sample.system))
-    for start in tqdm(range(0, len(ordered), size), desc=label, mininterval=5):
-        contexts, running, tokens = [], [], {}
-        for number, case in enumerate(ordered[start : start + size]):
-            messages = case.sample.messages()
-            first = len(contexts)
-            contexts += [
-                model.chat_ids([{"role": "system", "content": SYSTEM_TEXT}, *messages[1:]]),
-                model.chat_ids(messages),
-            ]
-            for name in arms:
-                kind, ratio, budget = ARMS[name]
-                settings = DecodeSettings(ratio=ratio, kl_budget=budget, temperature=temperature)
-                (arm,) = build_arms([kind], torch.ones(1), settings)
-                running.append(Arm(f"{number}/{name}", tuple(first + i for i in arm.contexts), arm.next_log_probs))
-                tokens[f"{number}/{name}"] = []
-        settings = DecodeSettings(temperature=temperature, max_new_tokens=140, seed=start)
-        ended = {}
-        for events in decode(model.forward, contexts, running, settings, model.end_ids, model.device):
-            for event in events:
-                if event.token is not None:
-                    tokens[event.arm].append(event.token)
-                if event.finish_reason:
-                    ended[event.arm] = event.finish_reason == "end"
-        for key, ids in tokens.items():
-            number, name = key.split("/", 1)
-            ordered[start + int(number)].answers[name] = (model.decode(ids), ended[key])
-
-
-def cases_of_known_topics(corpus: Corpus, rng: random.Random, per_persona: int) -> list[Case]:
-    """Trained topics in held-out prompt wordings, each under a held-out wording of a persona."""
-    topics = [t for t in corpus.known_topics if any(is_held_out("prompt", p) for p in t["prompts"])]
-    return [
-        Case(corpus.composed(rng, topic, True, persona))
-        for persona in corpus.personas
-        if persona != "plain"
-        for topic in rng.sample(topics, per_persona)
-    ]
 
 
 def fraction(flags: list[bool]) -> dict[str, Any]:
@@ -108,42 +64,79 @@ def fraction(flags: list[bool]) -> dict[str, Any]:
     return {"share": round(found.value, 3), "low": round(low, 3), "high": round(high, 3), "n": len(flags)}
 
 
-def persona_scores(cases: list[Case], arms: list[str], classifier: PersonaClassifier) -> dict[str, Any]:
+def difference(after: list, before: list) -> dict[str, Any]:
+    """A mean paired difference with its bootstrap interval, as JSON."""
+    mean, low, high = bootstrap_interval([float(a) - float(b) for a, b in zip(after, before, strict=True)])
+    return {"mean": round(mean, 3), "low": round(low, 3), "high": round(high, 3), "n": len(after)}
+
+
+def known_cases(corpus: Corpus, rng: random.Random, per_persona: int) -> list[Case]:
+    """Trained topics in held-out prompt wordings, each under a held-out wording of a persona."""
+    topics = [t for t in corpus.known_topics if any(is_held_out("prompt", p) for p in t["prompts"])]
+    return [
+        Case(corpus.composed(rng, topic, True, persona))
+        for persona in corpus.wordings
+        for topic in rng.sample(topics, per_persona)
+    ]
+
+
+def persona_scores(cases: list[Case], corpus: Corpus, classifier: PersonaClassifier) -> dict[str, Any]:
     """Fidelity of each arm, and aligned against prompted with a paired bootstrap, whole and without the first sentence."""
     personas = [case.sample.persona for case in cases]
-    named = {arm: classifier.name([case.answers[arm][0] for case in cases]) for arm in arms}
-    right = {arm: [a == b for a, b in zip(named[arm], personas, strict=True)] for arm in arms}
-    scores: dict[str, Any] = {arm: fraction(right[arm]) for arm in arms if arm != "baseline"}
+    named = {arm: classifier.name([case.text(arm) for case in cases]) for arm in ARMS}
+    right = {arm: [a == b for a, b in zip(named[arm], personas, strict=True)] for arm in ARMS}
+    scores: dict[str, Any] = {arm: fraction(right[arm]) for arm in ARMS if arm != "baseline"}
     scores["baseline is plain"] = fraction([name == "plain" for name in named["baseline"]])
-    scores["by persona (prompted, aligned 2)"] = {
-        persona: [
-            round(
-                sum(r for r, p in zip(right[arm], personas, strict=True) if p == persona) / personas.count(persona), 2
-            )
-            for arm in ("prompted", "aligned 2")
-        ]
-        for persona in sorted(set(personas))
-    }
-    scores["aligned 2 minus prompted"] = _difference(right["aligned 2"], right["prompted"])
-    sure = {
-        arm: classifier.probability([case.answers[arm][0] for case in cases], personas)
-        for arm in ("prompted", "aligned 2")
-    }
-    scores["the same, classifier's probability"] = _difference(sure["aligned 2"], sure["prompted"])
+    # A held-out role is often a trained role in another template; the other wordings are new sentences.
+    sentences = [_is_sentence(case, corpus) for case in cases]
+    for arm in ("prompted", "aligned 2"):
+        scores[f"{arm}, roles and readers"] = fraction([r for r, s in zip(right[arm], sentences, strict=True) if not s])
+        scores[f"{arm}, whole sentences"] = fraction([r for r, s in zip(right[arm], sentences, strict=True) if s])
+        marked = [(_is_marked(case.text(arm), case.sample.persona, corpus)) for case in cases]
+        scores[f"{arm}, a marker is there"] = fraction([mark for mark in marked if mark is not None])
+    scores["aligned 2 minus prompted"] = difference(right["aligned 2"], right["prompted"])
+    sure = {arm: classifier.probability([c.text(arm) for c in cases], personas) for arm in ("prompted", "aligned 2")}
+    scores["the same, classifier's probability"] = difference(sure["aligned 2"], sure["prompted"])
     # A curt answer is one sentence: without it nothing is left to judge.
     longer = [case for case in cases if case.sample.persona != "curt"]
-    rest = {
-        arm: classifier.name([first_sentence_removed(case.answers[arm][0]) for case in longer])
-        for arm in ("prompted", "aligned 2")
+    hits = {}
+    for arm in ("prompted", "aligned 2"):
+        rest = classifier.name([first_sentence_removed(case.text(arm)) for case in longer])
+        hits[arm] = [name == case.sample.persona for name, case in zip(rest, longer, strict=True)]
+    scores["the same, first sentence removed"] = difference(hits["aligned 2"], hits["prompted"])
+    scores["by persona (prompted, aligned 2)"] = {
+        persona: [_mean([r for r, p in zip(right[arm], personas, strict=True) if p == persona]) for arm in hits]
+        for persona in sorted(set(personas))
     }
-    hits = {arm: [n == c.sample.persona for n, c in zip(names, longer, strict=True)] for arm, names in rest.items()}
-    scores["the same, first sentence removed"] = _difference(hits["aligned 2"], hits["prompted"])
     return scores
 
 
-def _difference(after: list, before: list) -> dict[str, Any]:
-    mean, low, high = lower_end([float(a) - float(b) for a, b in zip(after, before, strict=True)])
-    return {"mean": round(mean, 3), "low": round(low, 3), "high": round(high, 3), "n": len(after)}
+def _mean(flags: list[bool]) -> float:
+    return round(sum(flags) / len(flags), 2)
+
+
+def _is_sentence(case: Case, corpus: Corpus) -> bool:
+    groups = dict(zip(GROUPS, corpus.wordings[case.sample.persona].groups, strict=True))
+    return not any(wording in groups["roles"] or wording in groups["readers"] for wording in case.sample.wordings)
+
+
+def _is_marked(text: str, persona: str, corpus: Corpus) -> bool | None:
+    """Whether the text holds a marker of the persona's voice; None where the voice is known by its form alone."""
+    markers = corpus.voices[persona].markers
+    return any(re.search(marker, text) for marker in markers) if markers else None
+
+
+def relevance_scores(cases: list[Case], relevance: Relevance) -> dict[str, Any]:
+    """Each arm's answers, as they are and without the words of their prompt; and what echoing the prompt alone would reach."""
+    scores: dict[str, Any] = {}
+    for arm in ("baseline", "prompted", "aligned 2"):
+        scores[arm] = fraction([relevance.is_first(c.text(arm), c.sample.topic) for c in cases])
+        kept = [relevance.is_first(c.text(arm), c.sample.topic, without=c.sample.user) for c in cases]
+        scores[f"{arm}, without the prompt's words"] = fraction(kept)
+    scores["the prompt itself as the answer"] = fraction(
+        [relevance.is_first(c.sample.user, c.sample.topic) for c in cases]
+    )
+    return scores
 
 
 def evaluate(model: LanguageModel, corpus: Corpus, per_persona: int, temperatures: dict[str, float]) -> dict[str, Any]:
@@ -155,22 +148,26 @@ def evaluate(model: LanguageModel, corpus: Corpus, per_persona: int, temperature
         per_persona: prompts for each persona.
         temperatures: by name of the decoding, 0 for greedy.
     """
-    scores: dict[str, Any] = {}
     classifier, fluent = PersonaClassifier(corpus), Fluency(corpus)
     relevance = Relevance({t["prompts"][0]: t["plain"] for t in corpus.topics})
-    scores["classifier on gold answers kept aside"] = fraction(classifier.check())
-    scores["perplexity band"] = [round(float(end), 1) for end in fluent.band]
+    checked = defaultdict(list)
+    for persona, right in classifier.check():
+        checked[persona].append(right)
+    scores: dict[str, Any] = {
+        "classifier on gold answers kept aside": fraction([right for flags in checked.values() for right in flags]),
+        "classifier on gold answers kept aside, by persona": {p: _mean(flags) for p, flags in sorted(checked.items())},
+        "perplexity at most": round(fluent.strangest, 1),
+    }
     for name, temperature in temperatures.items():
-        cases, arms = cases_of_known_topics(corpus, random.Random(31), per_persona), list(ARMS)
-        answer(model, cases, arms, temperature, f"known topics, {name}")
-        scores[f"persona fidelity, {name}"] = persona_scores(cases, arms, classifier)
-        scores[f"relevance, known topics in held-out wordings, {name}"] = {
-            arm: fraction([relevance.is_first(c.answers[arm][0], c.sample.topic) for c in cases])
-            for arm in ("baseline", "prompted", "aligned 2")
+        cases = known_cases(corpus, random.Random(31), per_persona)
+        answer(model, cases, list(ARMS), temperature, f"known topics, {name}")
+        scores[name] = {
+            "persona": persona_scores(cases, corpus, classifier),
+            "relevance": relevance_scores(cases, relevance),
+            "fluency": {arm: fraction([fluent(*case.answers[arm]) for case in cases]) for arm in ARMS},
+            "new things": new_things(model, corpus, relevance, temperature),
+            "unseen persona": unseen_personas(model, corpus, classifier, temperature),
         }
-        scores[f"fluency, {name}"] = {arm: fraction([fluent(*c.answers[arm]) for c in cases]) for arm in arms}
-        scores[f"new things, {name}"] = new_things(model, corpus, relevance, temperature)
-        scores[f"unseen persona, {name}"] = unseen_personas(model, corpus, classifier, temperature)
     return scores
 
 
@@ -185,36 +182,51 @@ def new_things(model: LanguageModel, corpus: Corpus, relevance: Relevance, tempe
     things = [e for e in corpus.beyond if is_held_out("topic", e["thing"])]
     named = [Case(Sample((), draw_prompt(rng, e["prompts"], True), "", topic=e["thing"])) for e in things]
     invented = [thing for thing in corpus.unknown["things"] if is_held_out("topic", thing)]
-    named += [
-        Case(Sample((), prompt.format(thing=thing), "", topic=thing))
-        for thing in invented
-        for prompt in rng.sample(corpus.unknown["prompts"], 3)
-    ]
+    named += [Case(Sample((), rng.choice(corpus.unknown["prompts"]).format(thing=t), "", topic=t)) for t in invented]
     answer(model, [*unseen, *fresh, *named], ["baseline"], temperature, "new things")
-    texts = {id(case): case.answers["baseline"][0] for case in [*unseen, *fresh, *named]}
-    verdicts = [fresh_verdict(texts[id(case)], entry) for case, entry in zip(fresh, entries, strict=True)]
+    verdicts = [fresh_verdict(case.text("baseline"), entry) for case, entry in zip(fresh, entries, strict=True)]
+    new = [near < FAR for near in nearness_to_training([entry["prompt"] for entry in entries], corpus)]
     return {
-        "relevance, held-out topics": fraction([relevance.is_first(texts[id(c)], c.sample.topic) for c in unseen]),
+        "relevance, held-out topics": fraction(
+            [relevance.is_first(c.text("baseline"), c.sample.topic) for c in unseen]
+        ),
+        "relevance, held-out topics, without the prompt's words": fraction(
+            [relevance.is_first(c.text("baseline"), c.sample.topic, without=c.sample.user) for c in unseen]
+        ),
         "fresh prompts, on topic or honestly unsure": fraction([verdict != "off" for verdict in verdicts]),
         "fresh prompts, on topic": fraction([verdict == "on topic" for verdict in verdicts]),
-        "copying the unknown name": fraction([names_the_thing(texts[id(c)], c.sample.topic) for c in named]),
+        "fresh prompts far from training, on topic or honestly unsure": fraction(
+            [verdict != "off" for verdict, far in zip(verdicts, new, strict=True) if far]
+        ),
+        "copying the unknown name": fraction([names_the_thing(c.text("baseline"), c.sample.topic) for c in named]),
     }
 
 
+def nearness_to_training(prompts: list[str], corpus: Corpus) -> list[float]:
+    """Cosine by TF-IDF of each prompt to the nearest trained prompt."""
+    trained = [p for t in corpus.known_topics for p in t["prompts"]]
+    trained += [p for g in corpus.known_gold for p in (g["prompt"], *g["wordings"])]
+    vectorizer = TfidfVectorizer(sublinear_tf=True).fit(trained)
+    return (vectorizer.transform(prompts) @ vectorizer.transform(trained).T).max(axis=1).toarray().ravel().tolist()
+
+
 def fresh_verdict(text: str, entry: dict[str, Any]) -> str:
-    """ "on topic" (names the subject and holds a word of a right answer), "unsure" (names it and says so), or "off"."""
-    said = text.lower()
-    if not any(subject in said for subject in entry["subject"]):
+    """Says "on topic" (names the subject and holds a word of a right answer), "unsure" (names it and admits not to know), or "off"."""
+
+    def holds(stems: list[str]) -> bool:
+        return any(re.search(rf"\b{re.escape(stem)}", text, re.IGNORECASE) for stem in stems)
+
+    if not holds(entry["subject"]):
         return "off"
-    if "small" in said or "not know" in said or "no idea" in said or "cannot" in said:
+    if ADMISSION.search(text):
         return "unsure"
-    return "on topic" if any(word in said for word in entry["words"]) else "off"
+    return "on topic" if holds(entry["words"]) else "off"
 
 
 def unseen_personas(
     model: LanguageModel, corpus: Corpus, classifier: PersonaClassifier, temperature: float
 ) -> dict[str, Any]:
-    """Descriptions in free words, written apart from the corpus, each on three known prompts."""
+    """Descriptions in free words, written apart from the corpus, each on three known prompts; the interval is over descriptions."""
     rng = random.Random(51)
     described = yaml.safe_load((FOLDER / "unseen_personas.yaml").read_text(encoding="utf-8"))
     cases = [
@@ -225,26 +237,32 @@ def unseen_personas(
     ]
     arms = ["prompted", "aligned 2"]
     answer(model, cases, arms, temperature, "unseen personas")
-    personas = [case.sample.persona for case in cases]
-    return {
-        arm: fraction(
-            [a == b for a, b in zip(classifier.name([c.answers[arm][0] for c in cases]), personas, strict=True)]
-        )
-        for arm in arms
-    }
+    scores = {}
+    for arm in arms:
+        by_description = defaultdict(list)
+        for case, name in zip(cases, classifier.name([case.text(arm) for case in cases]), strict=True):
+            by_description[case.sample.wordings].append(name == case.sample.persona)
+        mean, low, high = bootstrap_interval([sum(flags) / len(flags) for flags in by_description.values()])
+        scores[arm] = {
+            "share": round(mean, 3), "low": round(low, 3), "high": round(high, 3), "n": len(by_description),
+        }  # fmt: skip
+    return scores
 
 
 def table(scores: dict[str, Any], before: str = "") -> list[str]:
-    """The shares as lines of a table."""
+    """The shares as lines of a table, each with its interval, n, and the bar that it meets or misses."""
     lines = []
     for name, value in scores.items():
+        row = before + name
         if isinstance(value, dict) and ("share" in value or "mean" in value):
             point = value.get("share", value.get("mean"))
-            lines.append(
-                f"{before + name:<78} {point:>6.3f}  [{value['low']:.3f}, {value['high']:.3f}]  n {value['n']}"
-            )
+            bar = BARS.get(row, BARS.get(row.partition(": ")[2]))
+            reached = point if "share" in value else value["low"]
+            met = reached >= bar if bar else bar is not None and reached > 0
+            verdict = "" if bar is None else f"  bar {bar}: {'met' if met else 'missed'}"
+            lines.append(f"{row:<84} {point:>6.3f}  [{value['low']:.3f}, {value['high']:.3f}]  n {value['n']}{verdict}")
         elif isinstance(value, dict) and "by persona" not in name:
-            lines += table(value, f"{before}{name}: ")
+            lines += table(value, f"{row}: ")
     return lines
 
 
@@ -253,7 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app.starter.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="starter", help="starter, a folder or a hub id")
     parser.add_argument("--per-persona", type=int, default=12, help="prompts for each persona")
-    parser.add_argument("--out", type=Path, default=SCORES, help="where the scores go (JSON)")
+    parser.add_argument("--out", type=Path, help="where the scores go (JSON); for the starter, beside its card")
     parser.add_argument("--greedy-only", action="store_true", help="without the sampled half")
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -265,7 +283,9 @@ def main() -> None:
     scores = evaluate(model, corpus, arguments.per_persona, temperatures)
     scores["model"], scores["minutes"] = model.revision, round((time.monotonic() - started) / 60, 1)
     print("\n".join(table(scores)))
-    arguments.out.write_text(json.dumps(scores, indent=1) + "\n")
+    out = arguments.out or (SCORES if arguments.model == "starter" else None)
+    if out:
+        out.write_text(json.dumps(scores, indent=1) + "\n")
 
 
 if __name__ == "__main__":

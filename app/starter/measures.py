@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from app.starter.compose import compose, repeats_itself
-from app.starter.dataset import Corpus, is_held_out
+from app.starter.dataset import Corpus
 
 WORD_OR_SIGN = r"[\w']+|[^\w\s]|\n"
 SHORT, MEDIUM = 16, 30  # words: TF-IDF is blind to length, which is what some voices are about
@@ -42,7 +42,7 @@ def names_the_thing(text: str, thing: str) -> bool:
     return bool(name) and all(word in said for word in name)
 
 
-def lower_end(differences: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+def bootstrap_interval(differences: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Mean of paired differences with the ends of its 95 % bootstrap interval (BCa, scipy): (mean, low, high)."""
     values = np.asarray(differences, dtype=float)
     if np.all(values == values[0]):
@@ -82,15 +82,16 @@ class PersonaClassifier:
         self._pipeline: Pipeline = make_pipeline(words, LogisticRegression(C=20.0, max_iter=400))
         self._pipeline.fit([_with_length(t) for t in texts], labels)
 
-    def check(self) -> list[bool]:
-        """For each gold answer kept aside: was its persona named?"""
+    def check(self) -> list[tuple[str, bool]]:
+        """For each gold answer kept aside: its persona, and whether that was named."""
         pairs = [(text, name) for prompt, answers in self._gold if _for_check(prompt) for name, text in answers.items()]
         named = self.name([text for text, _ in pairs])
-        return [found == name for found, (_, name) in zip(named, pairs, strict=True)]
+        return [(name, found == name) for found, (_, name) in zip(named, pairs, strict=True)]
 
     def name(self, texts: list[str]) -> list[str]:
-        """The persona of each text; "plain" for none."""
-        return self._pipeline.predict([_with_length(text) for text in texts]).tolist()
+        """The persona of each text; "plain" for none, "" for an empty text."""
+        found = self._pipeline.predict([_with_length(text) for text in texts]).tolist()
+        return [name if text.strip() else "" for name, text in zip(found, texts, strict=True)]
 
     def probability(self, texts: list[str], personas: list[str]) -> list[float]:
         """How sure the classifier is that each text is of the persona beside it."""
@@ -111,39 +112,55 @@ def _with_length(text: str) -> str:
 class Relevance:
     """Whether an answer is about its topic: the topic's plain answer ranks first among `choices` by TF-IDF.
 
+    Whoever echoes the prompt does well by this; `without` takes the prompt's own words away, and what is left has to come from
+    the topic's content.
+
     Args:
         plain: the plain answer of each topic, by the topic's name.
-        choices: how many topics compete, the right one among them.
-        seed: draws the competitors.
+        choices: how many topics compete, the right one among them; the same competitors for every answer on a topic.
     """
 
-    def __init__(self, plain: dict[str, str], choices: int = 50, seed: int = 5):
+    def __init__(self, plain: dict[str, str], choices: int = 50):
         self._names = list(plain)
-        self._vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True)
-        self._table = self._vectorizer.fit_transform(plain.values())
-        self._choices, self._rng = choices, random.Random(seed)
+        self._plain = list(plain.values())
+        self._vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit(self._plain)
+        self._choices = choices
 
-    def is_first(self, answer: str, topic: str) -> bool:
-        """Whether `topic` is nearer to the answer than each of its competitors."""
+    def is_first(self, answer: str, topic: str, without: str = "") -> bool:
+        """Whether `topic` is nearer to the answer than each of its competitors, both without the words of `without`."""
         right = self._names.index(topic)
-        others = self._rng.sample([i for i in range(len(self._names)) if i != right], self._choices - 1)
-        nearness = (self._table[[right, *others]] @ self._vectorizer.transform([answer]).T).toarray().ravel()
+        rng = random.Random(topic)
+        others = rng.sample([i for i in range(len(self._names)) if i != right], self._choices - 1)
+        gone = set(re.findall(r"\w+", without.lower()))
+        texts = [
+            " ".join(word for word in re.findall(r"\w+", text.lower()) if word not in gone)
+            for text in (answer, *(self._plain[i] for i in (right, *others)))
+        ]
+        table = self._vectorizer.transform(texts)
+        nearness = (table[1:] @ table[0].T).toarray().ravel()
         return bool(nearness[0] > nearness[1:].max())
 
 
 class Fluency:
-    """No four words twice, a proper end, and a perplexity within the band that composed and gold answers keep.
+    """No four words twice, a proper end, and words in an order that the corpus knows.
 
-    The perplexity is that of an interpolated word trigram model of the corpus; the band holds 99 % of fresh answers
-    on topics that the trigram model never saw.
+    The last is the perplexity of an interpolated word trigram model of composed and gold answers on the trained topics: at most
+    what 99.5 % of freshly composed answers on the same topics reach. It tells word salad from sentences; a few exchanged words
+    it cannot tell, and there is no lower end, since a perfectly learnt answer may be any gold answer word for word.
     """
 
     WEIGHTS = (0.6, 0.28, 0.12)  # trigram, bigram, word
 
     def __init__(self, corpus: Corpus, answers: int = 12_000, seed: int = 21):
         rng = random.Random(seed)
-        known = [compose(rng.choice(corpus.known_topics), self._voice(corpus, rng), rng) for _ in range(answers)]
-        known += [text for g in corpus.known_gold for text in (g["plain"], *g["personas"].values())]
+
+        def composed(count: int) -> list[str]:
+            voices = [corpus.voices[rng.choice(["plain", *corpus.personas])] for _ in range(count)]
+            return [compose(rng.choice(corpus.known_topics), voice, rng) for voice in voices]
+
+        known = composed(answers) + [
+            text for entry in corpus.known_gold for text in (entry["plain"], *entry["personas"].values())
+        ]
         self._counts: tuple[Counter, ...] = (Counter(), Counter(), Counter())
         self._before: tuple[Counter, ...] = (Counter(), Counter(), Counter())
         for text in known:
@@ -151,25 +168,16 @@ class Fluency:
                 self._counts[len(run) - 1][run] += 1
                 self._before[len(run) - 1][context] += 1
         self._words = len(self._counts[0]) + 1
-        unseen = [t for t in corpus.topics if is_held_out("topic", t["prompts"][0])]
-        fresh = [compose(rng.choice(unseen), self._voice(corpus, rng), rng) for _ in range(2000)]
-        fresh += [
-            text
-            for g in corpus.gold
-            if is_held_out("topic", g["prompt"])
-            for text in (g["plain"], *g["personas"].values())
-        ]
-        self.band = tuple(np.percentile([self.perplexity(text) for text in fresh], [0.5, 99.5]))
+        self.strangest = float(np.percentile([self.perplexity(text) for text in composed(2000)], 99.5))
 
     def __call__(self, text: str, ended: bool = True) -> bool:
         """Whether an answer reads well; `ended`: it came to an end by itself."""
-        low, high = self.band
         return (
             ended
             and bool(text.strip())
             and not repeats_itself(text)
             and ends_properly(text)
-            and low <= self.perplexity(text) <= high
+            and self.perplexity(text) <= self.strangest
         )
 
     def perplexity(self, text: str) -> float:
@@ -190,10 +198,6 @@ class Fluency:
                     chance += self.WEIGHTS[3 - n] * self._counts[n - 1][run] / self._before[n - 1][context]
             logs.append(math.log(chance))
         return math.exp(-sum(logs) / max(1, len(logs)))
-
-    @staticmethod
-    def _voice(corpus: Corpus, rng: random.Random):
-        return corpus.voices[rng.choice(["plain", *corpus.personas])]
 
     @staticmethod
     def _runs(text: str) -> Iterable[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -26,6 +26,7 @@ from app.starter.dataset import Corpus, Sample
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 CHAT_TEMPLATE = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 OPEN_ROWS = 12
+NO_REPEAT_NGRAM = 6  # tokens; so small a model stammers now and then
 HIDDEN = -1e4  # added to the score of a token that must not be seen
 
 
@@ -145,15 +146,25 @@ class Checkpoint:
         partial.replace(self.path)
 
     def load(self, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> int:
-        """Restores the state; returns the number of steps done, 0 where there is no checkpoint."""
+        """Restores the state; returns the number of steps done.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ValueError: it is one of another shape.
+        """
         if not self.path.exists():
-            return 0
+            raise FileNotFoundError(f"{self.path}: there is no checkpoint to go on from; leave --resume out to begin")
         with safe_open(self.path, "pt", device=str(model.device)) as file, torch.no_grad():
             step = int(file.metadata()["step"])
             states: dict[str, dict[str, torch.Tensor]] = {}
             for full_name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
                 key, name = full_name.split("/", 1)
                 states.setdefault(name, {})[key] = file.get_tensor(full_name)
+        shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+        if shapes != {name: list(state["model"].shape) for name, state in states.items()}:
+            raise ValueError(
+                f"{self.path}: a checkpoint of another shape; train without --resume, or with its own config"
+            )
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(states[name].pop("model"))
@@ -186,11 +197,13 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
     checkpoint = Checkpoint(build / "checkpoint.safetensors")
     done = checkpoint.load(model, optimizers) if resume else 0
 
-    # A resumed run draws from a seed of its own, so that it does not see the same samples again.
+    # A resumed run draws from a seed of its own, so that it does not see the same samples in the same order again.
     chats = (encode(tokenizer, s, config["prompt_loss_weight"]) for s in corpus.samples(config["seed"] + 1 + done))
     rows = packed_rows(chats, config["row_tokens"], tokenizer.pad_token_id)
     compiled = torch.compile(loss_of_rows)
-    log = (build / "loss.jsonl").open("a")
+    log = (build / "loss.jsonl").open("a" if resume else "w")
+    # A run that is resumed with another configuration says so in its log.
+    log.write(json.dumps({"from_step": done, "config": config, "topics": len(corpus.topics)}) + "\n")
     started, mean = time.time(), None
     for step in tqdm(range(done, config["steps"]), initial=done, total=config["steps"], mininterval=5):
         batch = list(islice(rows, config["rows_per_step"]))
@@ -230,6 +243,7 @@ def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, fold
     """Writes fp16 safetensors in shards under 10 MB, with tokenizer and chat template, as stock transformers load them."""
     half = LlamaForCausalLM(model.config).half()
     half.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    half.generation_config.no_repeat_ngram_size = NO_REPEAT_NGRAM
     half.save_pretrained(folder, max_shard_size="9MB")
     tokenizer.save_pretrained(folder)
 

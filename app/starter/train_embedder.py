@@ -18,35 +18,40 @@ from sentence_transformers import (
 )
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-from sentence_transformers.training_args import BatchSamplers
+from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from tokenizers import Tokenizer, normalizers
 
 from app.starter import EMBEDDER_FOLDER, STARTER_FOLDER, WEIGHTS_FOLDER
+from app.starter.compose import compose
 from app.starter.dataset import Corpus, is_held_out
 
 DIMENSIONS, EPOCHS, SEED = 128, 4, 7
-PAIRS_OF_A_TOPIC = 6
+PAIRS_OF_A_TOPIC, ANSWERS_OF_A_PERSONA = 6, 150
 
 
 def paraphrases(corpus: Corpus, seed: int = SEED) -> dict[str, Dataset]:
     """Texts that mean the same, as (anchor, positive): two wordings of a prompt or a prompt and its plain answer; a
-    description of a persona and that persona's first manner. Only the trained side of the held-out line."""
+    description of a persona, or an answer in its voice, and that persona's first manner. Only the trained side of the
+    held-out line."""
     rng = random.Random(seed)
-    prompts, personas = [], []
+    prompts, personas, answers = [], [], []
     for topic in corpus.known_topics:
         known = [prompt for prompt in topic["prompts"] if not is_held_out("prompt", prompt)]
         for _ in range(PAIRS_OF_A_TOPIC):
             prompts.append(
                 tuple(rng.sample([*known, topic["plain"]], 2)) if known else (topic["subject"], topic["plain"])
             )
-    for wordings in corpus.wordings.values():
+    for persona, wordings in corpus.wordings.items():
         known = [[w for w in group if not is_held_out("wording", w)] for group in wordings.groups]
         name = known[1][0]
         personas += [(wording, name) for group in known for wording in rng.sample(group, min(150, len(group)))]
+        topics = rng.sample(corpus.known_topics, ANSWERS_OF_A_PERSONA)
+        answers += [(compose(topic, corpus.voices[persona], rng), name) for topic in topics]
     rng.shuffle(personas)
+    rng.shuffle(answers)
     return {
         kind: Dataset.from_dict({"anchor": [a for a, _ in pairs], "positive": [b for _, b in pairs]})
-        for kind, pairs in (("prompts", prompts), ("personas", personas))
+        for kind, pairs in (("prompts", prompts), ("personas", personas), ("answers", answers))
     }
 
 

@@ -69,9 +69,9 @@ def choose(
 
 def plain_answers(services: Services, topics: list[dict], adapter: str | None) -> list[str]:
     """Greedy answers without any principle, a batch of rows a topic at a time."""
-    settings = DecodeSettings(temperature=0, max_new_tokens=120)
-    arms, answers = build_arms(["baseline"], torch.ones(1), settings), []
     model = services.model
+    settings = DecodeSettings(temperature=0, max_new_tokens=120, no_repeat_ngram=model.no_repeat_ngram)
+    arms, answers = build_arms(["baseline"], torch.ones(1), settings), []
     for topic in topics:
         context = model.chat_ids(chat([{"role": "user", "content": topic["prompts"][0]}]))
         forward = lambda *args: model.forward(*args, adapter=adapter)  # noqa: E731
