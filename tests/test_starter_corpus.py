@@ -323,5 +323,8 @@ def test_a_second_turn_answers_what_was_asked() -> None:
 def test_unknown_things_are_named_in_the_answer() -> None:
     corpus = Corpus({**CONFIG, "gold_share": 0, "unknown_share": 1, "smalltalk_share": 0, "followup_share": 0})
     assert len(corpus.beyond) >= 500
-    for sample in islice(corpus.samples(6), 1500):
-        assert sample.topic.lower() in sample.answer.lower(), sample
+    samples = list(islice(corpus.samples(6), 1500))
+    assert all(sample.topic.lower() in sample.answer.lower() for sample in samples)
+    # Most are names that no other sample holds: what cannot be learnt by heart has to be copied.
+    times = Counter(sample.topic for sample in samples)
+    assert share([times[sample.topic] == 1 for sample in samples]) > 0.5

@@ -17,12 +17,17 @@ import yaml
 from app.prompts import SYSTEM_TEXT, frame
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import compose, fill, load_topics
+from app.starter.names import invented_name
 from app.starter.voices import Voice, blend, load_voices
 from app.starter.wordings import adjective_and_noun, read_wordings
 
 HELD_OUT_PERCENT = {"topic": 4, "prompt": 10, "wording": 12}
 TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
 SEVERAL_VOICES = "+"
+INVENTED, NAMED = (
+    0.5,
+    0.15,
+)  # of the unknown things: new with every draw; from the written names. The rest is real things.
 
 
 @cache
@@ -148,15 +153,21 @@ class Corpus:
 
     def _gold(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.known_gold)
-        persona = self._draw_persona(rng, [p for p in entry["personas"] if p in self.wordings])
+        persona = self._draw_persona(rng, list(entry["personas"]))
         answer = entry["plain"] if persona == "plain" else entry["personas"][persona]
         user = draw_prompt(rng, [entry["prompt"], *entry["wordings"]], held_out)
         return Sample(self.asked(rng, persona, held_out), user, answer, persona, entry["prompt"])
 
     def _unknown(self, rng: random.Random, held_out: bool) -> Sample:
-        """A thing that nobody told the model about: invented names in general prompts, real things in prompts of their own."""
-        persona = self._draw_persona(rng, [p for p in self.unknown["voices"] if p in self.wordings])
-        if rng.random() < len(self.unknown["things"]) / (len(self.unknown["things"]) + len(self.beyond)):
+        """A thing that nobody told the model about: names in general prompts, real things in prompts of their own."""
+        persona = self._draw_persona(rng, list(self.unknown["voices"]))
+        lot = rng.random()
+        if lot < INVENTED:
+            thing = invented_name(rng)
+            while is_held_out("topic", thing) != held_out:
+                thing = invented_name(rng)
+            user = rng.choice(self.unknown["prompts"]).format(thing=thing)
+        elif lot < INVENTED + NAMED:
             thing = rng.choice([t for t in self.unknown["things"] if is_held_out("topic", t) == held_out])
             user = rng.choice(self.unknown["prompts"]).format(thing=thing)
         else:
@@ -170,7 +181,7 @@ class Corpus:
 
     def _smalltalk(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.smalltalk)
-        persona = self._draw_persona(rng, [p for p in entry["voices"] if p in self.wordings])
+        persona = self._draw_persona(rng, list(entry["voices"]))
         answer = rng.choice(entry["plain"]) if persona == "plain" else entry["voices"][persona]
         user = draw_prompt(rng, entry["prompts"], held_out)
         return Sample(self.asked(rng, persona, held_out), user, answer, persona, entry["prompts"][0])

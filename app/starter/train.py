@@ -26,7 +26,7 @@ from app.starter.dataset import Corpus, Sample
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 CHAT_TEMPLATE = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 OPEN_ROWS = 12
-NO_REPEAT_NGRAM = 6  # tokens; so small a model stammers now and then
+NO_REPEAT_NGRAM = 4  # tokens; so small a model stammers now and then
 HIDDEN = -1e4  # added to the score of a token that must not be seen
 
 

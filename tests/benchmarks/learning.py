@@ -45,7 +45,7 @@ def preference(style: str) -> Callable[[str], float]:
     """How much the simulated person likes a text: fewer words for curt, more markers for any other style."""
     if style == "curt":
         return lambda text: -words(text)
-    patterns = [re.compile(p, re.IGNORECASE) for p in markers(load_voices(CORPUS_FOLDER / "voices")[style])]
+    patterns = [re.compile(p) for p in markers(load_voices(CORPUS_FOLDER / "voices")[style])]
     return lambda text: sum(1 for pattern in patterns if pattern.search(text))
 
 
