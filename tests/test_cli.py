@@ -72,6 +72,7 @@ def test_compare_prints_exactly_what_is_promised(capsys: pytest.CaptureFixture[s
         "temperature": 0.5,
         "seed": 3,
         "max_new_tokens": 8,
+        "no_repeat_ngram": 0,
     }
     assert list(report["contexts"]) == ["base", "principle"]
     model = LanguageModel.load(str(tiny_folders["llama"]))

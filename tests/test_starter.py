@@ -74,7 +74,7 @@ def test_no_persona_means_the_plain_voice_and_the_same_seed_the_same_samples(cor
     samples = list(islice(corpus.samples(5), 2000))
     assert samples == list(islice(corpus.samples(5), 2000))
     assert all((s.persona == "plain") == (s.system == SYSTEM_TEXT) for s in samples)
-    assert 0.15 < sum(s.persona == "plain" for s in samples) / len(samples) < 0.35
+    assert 0.25 < sum(s.persona == "plain" for s in samples) / len(samples) < 0.45
 
 
 def test_packed_rows_hold_whole_chats_that_cannot_see_each_other():
