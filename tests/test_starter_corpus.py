@@ -14,7 +14,7 @@ from spellchecker import SpellChecker
 from app.starter import STARTER_FOLDER as STARTER
 from app.starter import compose as composer
 from app.starter.dataset import Corpus, is_held_out
-from app.starter.voices import EXTRAS, blend, load_voices, markers
+from app.starter.voices import EXTRAS, blend, load_voices
 
 CONFIG = yaml.safe_load((STARTER / "config.yaml").read_text())
 KEYS_OF_A_TOPIC = {
@@ -75,7 +75,7 @@ def test_length(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_marked(name: str) -> None:
     voice, texts = VOICES[name], SAMPLES[name]
-    found = markers(voice)
+    found = voice.markers
     if voice.check == "dashes":
         assert all(line.startswith("- ") for text in texts for line in text.split("\n"))
         assert all("\n" in text for text in texts)
@@ -287,14 +287,14 @@ def test_repeated_words_are_found_whatever_their_case_and_signs() -> None:
 
 def test_two_personas_show_in_one_answer() -> None:
     rng = random.Random(4)
-    pirate = [re.compile(marker) for marker in markers(VOICES["pirate"])]
+    pirate = [re.compile(marker) for marker in VOICES["pirate"].markers]
     curt = [composer.compose(topic, blend(VOICES["pirate"], VOICES["curt"]), rng) for topic in TOPICS[:200]]
     assert share([len(text.split()) <= 20 for text in curt]) >= 0.97
     assert share([any(marker.search(text) for marker in pirate) for text in curt]) >= 0.8
     listed = [composer.compose(topic, blend(VOICES["pirate"], VOICES["lister"]), rng) for topic in TOPICS[:200]]
     assert all(text.count("\n- ") >= 2 for text in listed)
     assert share([any(marker.search(text) for marker in pirate) for text in listed]) >= 0.95
-    nervous = [re.compile(marker) for marker in markers(VOICES["nervous"])]
+    nervous = [re.compile(marker) for marker in VOICES["nervous"].markers]
     both = [composer.compose(topic, blend(VOICES["pirate"], VOICES["nervous"]), rng) for topic in TOPICS[:200]]
     assert share([any(m.search(t) for m in pirate) and any(m.search(t) for m in nervous) for t in both]) >= 0.7
 

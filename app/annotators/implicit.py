@@ -5,13 +5,12 @@ It knows token ids through `app.model` only, and calls it on the thread of whoev
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from app.annotators.preference import Cost, Message, Preference, by_scores
 from app.errors import InputError
 from app.model import LanguageModel
 from app.prompts import with_system
-from app.refresh.objectives import answer_logps
+from app.refresh.trainer import row_logps
 
 
 class ImplicitJudge:
@@ -59,13 +58,4 @@ class ImplicitJudge:
                 f"the prompt with an answer is {longest} tokens long; the judge {self._model.name!r} reads "
                 f"{self._model.context_length}: shorten the prompt or the answers"
             )
-
-        def padded(rows: list[list[int]], fill: int) -> Tensor:
-            return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill).to(
-                self._model.device
-            )
-
-        ids = padded([context + answer for context, answer in rows], self._model.pad_id)
-        attended = padded([[1] * (len(context) + len(answer)) for context, answer in rows], 0)
-        answered = padded([[0] * len(context) + [1] * len(answer) for context, answer in rows], 0)
-        return answer_logps(self._model.logits(ids, attended, self._adapter), ids, answered).cpu()
+        return row_logps(self._model, rows, self._adapter).cpu()

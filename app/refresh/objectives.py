@@ -1,5 +1,7 @@
 """The losses of a refresh as pure functions of log-probabilities. Tensors in, tensors out: no model, no optimiser."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, relu
 
@@ -24,10 +26,8 @@ def dpo_loss(
     Returns:
         losses, chosen_rewards, rejected_rewards, each of shape (pairs,); the rewards are detached.
     """
-    chosen_ratios = policy_chosen_logps - ref_chosen_logps
-    rejected_ratios = policy_rejected_logps - ref_rejected_logps
-    margins = beta * (chosen_ratios - rejected_ratios)
-    losses = -(1 - label_smoothing) * logsigmoid(margins) - label_smoothing * logsigmoid(-margins)
+    chosen_ratios, rejected_ratios = policy_chosen_logps - ref_chosen_logps, policy_rejected_logps - ref_rejected_logps
+    losses = _smoothed(lambda d: -logsigmoid(d), beta * (chosen_ratios - rejected_ratios), label_smoothing)
     return losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach()
 
 
@@ -58,10 +58,9 @@ def ipo_mean_loss(
     Returns:
         losses, chosen_rewards, rejected_rewards, each of shape (pairs,); the rewards are of the sums, as DPO's, and detached.
     """
-    chosen_ratios = policy_chosen_logps - ref_chosen_logps
-    rejected_ratios = policy_rejected_logps - ref_rejected_logps
+    chosen_ratios, rejected_ratios = policy_chosen_logps - ref_chosen_logps, policy_rejected_logps - ref_rejected_logps
     margins, target = chosen_ratios / chosen_tokens - rejected_ratios / rejected_tokens, 1 / (2 * beta)
-    losses = (1 - label_smoothing) * (margins - target) ** 2 + label_smoothing * (-margins - target) ** 2
+    losses = _smoothed(lambda d: (d - target) ** 2, margins, label_smoothing)
     return losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach()
 
 
@@ -88,11 +87,13 @@ def slic_loss(
     Returns:
         losses, chosen_rewards, rejected_rewards, each of shape (pairs,); the rewards are detached.
     """
-    chosen_ratios = policy_chosen_logps - ref_chosen_logps
-    rejected_ratios = policy_rejected_logps - ref_rejected_logps
-    margins = beta * (chosen_ratios - rejected_ratios)
-    losses = (1 - label_smoothing) * relu(1 - margins) + label_smoothing * relu(1 + margins)
+    chosen_ratios, rejected_ratios = policy_chosen_logps - ref_chosen_logps, policy_rejected_logps - ref_rejected_logps
+    losses = _smoothed(lambda d: relu(1 - d), beta * (chosen_ratios - rejected_ratios), label_smoothing)
     return losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach()
+
+
+def _smoothed(loss: Callable[[Tensor], Tensor], margins: Tensor, label_smoothing: float) -> Tensor:
+    return (1 - label_smoothing) * loss(margins) + label_smoothing * loss(-margins)
 
 
 OBJECTIVES = {"dpo": dpo_loss, "ipo": ipo_mean_loss, "slic": slic_loss}

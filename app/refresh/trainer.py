@@ -99,6 +99,12 @@ def encode(model: LanguageModel, pairs: list[Pair]) -> list[EncodedPair]:
 def logps(model: LanguageModel, pairs: list[EncodedPair], adapter: str | None) -> tuple[Tensor, Tensor]:
     """Summed log-probabilities of chosen and rejected answers, each of shape (pairs,), in one forward of 2 x pairs rows."""
     rows = [(p.context, p.chosen) for p in pairs] + [(p.context, p.rejected) for p in pairs]
+    summed = row_logps(model, rows, adapter)
+    return summed[: len(pairs)], summed[len(pairs) :]
+
+
+def row_logps(model: LanguageModel, rows: list[tuple[list[int], list[int]]], adapter: str | None) -> Tensor:
+    """Summed log-probabilities of the answers of (context, answer) rows of token ids, shape (rows,), in one forward."""
     width = max(len(context) + len(answer) for context, answer in rows)
 
     def padded(rows: list[list[int]], fill: int) -> Tensor:
@@ -107,8 +113,7 @@ def logps(model: LanguageModel, pairs: list[EncodedPair], adapter: str | None) -
     ids = padded([context + answer for context, answer in rows], model.pad_id)
     attended = padded([[1] * (len(context) + len(answer)) for context, answer in rows], 0)
     answered = padded([[0] * len(context) + [1] * len(answer) for context, answer in rows], 0)
-    summed = answer_logps(model.logits(ids, attended, adapter), ids, answered)
-    return summed[: len(pairs)], summed[len(pairs) :]
+    return answer_logps(model.logits(ids, attended, adapter), ids, answered)
 
 
 @torch.inference_mode()

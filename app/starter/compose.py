@@ -39,23 +39,27 @@ _TO_READER = {"I am": "you are", "I": "you", "my": "your", "me": "you", "mine": 
 
 
 def load_topics(folder: str | Path) -> list[dict[str, Any]]:
-    """Read every topic of the `*.jsonl` files of `folder`, in the order of file name and line.
+    """Read every topic of the `*.jsonl` files of `folder`, in the order of file name and line; see `read_lines`."""
+    return [topic for path in sorted(Path(folder).glob("*.jsonl")) for topic in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the JSON objects of one file, one a line.
 
     Raises ValueError, naming file and line, for a line that is not a JSON object.
     """
-    topics: list[dict[str, Any]] = []
-    for path in sorted(Path(folder).glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                topic = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path.name}, line {number}: not JSON ({error.msg})") from error
-            if not isinstance(topic, dict):
-                raise ValueError(f"{path.name}, line {number}: not a JSON object")
-            topics.append(topic)
-    return topics
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path.name}, line {number}: not JSON ({error.msg})") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"{path.name}, line {number}: not a JSON object")
+        found.append(value)
+    return found
 
 
 def compose(topic: dict[str, Any], voice: Voice, rng: random.Random) -> str:

@@ -4,11 +4,10 @@ It knows files, wordings and chance; it knows nothing of tokens, tensors or mode
 """
 
 import hashlib
-import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import yaml
 
 from app.prompts import SYSTEM_TEXT, frame
 from app.starter import CORPUS_FOLDER
-from app.starter.compose import compose, fill, load_topics
+from app.starter.compose import compose, fill, load_topics, read_lines
 from app.starter.names import invented_name
 from app.starter.voices import Voice, blend, load_voices
 from app.starter.wordings import adjective_and_noun, read_wordings
@@ -24,13 +23,11 @@ from app.starter.wordings import adjective_and_noun, read_wordings
 HELD_OUT_PERCENT = {"topic": 4, "prompt": 10, "wording": 12}
 TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
 SEVERAL_VOICES = "+"
-INVENTED, NAMED = (
-    0.5,
-    0.15,
-)  # of the unknown things: new with every draw; from the written names. The rest is real things.
+WORN, WORD_LOST = 0.3, 0.15  # of the persona descriptions lose words; the chance of each word of theirs to be lost
+INVENTED, NAMED = 0.5, 0.15  # of the unknown things: new with every draw; from the written names; the rest is real
 
 
-@cache
+@lru_cache(maxsize=200_000)
 def is_held_out(kind: str, text: str) -> bool:
     """Whether a topic, a prompt or a persona wording is never trained on: a rule on a hash, so that it holds for good.
 
@@ -92,8 +89,8 @@ class Corpus:
         self.topics = load_topics(folder / "topics")
         self.voices = load_voices(folder / "voices")
         self.wordings = {path.stem: read_wordings(path) for path in sorted((folder / "wordings").glob("*.yaml"))}
-        self.gold = _lines(folder / "gold.jsonl")
-        self.beyond = _lines(folder / "beyond.jsonl")
+        self.gold = read_lines(folder / "gold.jsonl")
+        self.beyond = read_lines(folder / "beyond.jsonl")
         self.unknown, smalltalk, self.followups, self.pairs, twins = (
             yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
             for name in ("unknown", "smalltalk", "followups", "pairs", "twins")
@@ -129,7 +126,8 @@ class Corpus:
         if persona == "plain":
             return ()
         count = 2 if rng.random() < TWO_WORDINGS else 1
-        return tuple(self.wordings[persona].draw(rng, _wording_side(held_out)) for _ in range(count))
+        drawn = (self.wordings[persona].draw(rng, _wording_side(held_out)) for _ in range(count))
+        return tuple(drawn if held_out else (_worn(rng, wording) for wording in drawn))
 
     def _composed(self, rng: random.Random, held_out: bool) -> Sample:
         topic = rng.choice(self.known_topics)
@@ -233,12 +231,15 @@ def _wording_side(held_out: bool) -> Callable[[str], bool]:
     return lambda text: is_held_out("wording", text) == held_out
 
 
+def _worn(rng: random.Random, wording: str) -> str:
+    """Now and then a wording with words missing: it keeps the model from knowing a wording by one turn of phrase alone."""
+    if rng.random() >= WORN:
+        return wording
+    left = " ".join(word for word in wording.split() if rng.random() >= WORD_LOST)
+    return wording if not left or is_held_out("wording", left) else left
+
+
 def draw_prompt(rng: random.Random, prompts: list[str], held_out: bool) -> str:
     """A prompt from the trained or from the held-out side; any where that side is empty."""
     side = [prompt for prompt in prompts if is_held_out("prompt", prompt) == held_out]
     return rng.choice(side or prompts)
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]

@@ -21,6 +21,7 @@ from app.insights import share
 from app.model import LanguageModel
 from app.starter import STARTER_FOLDER
 from app.starter.answering import ARMS, Case, answer
+from app.starter.compose import read_lines
 from app.starter.dataset import Corpus, Sample, draw_prompt, is_held_out
 from app.starter.measures import (
     Fluency,
@@ -176,8 +177,7 @@ def new_things(model: LanguageModel, corpus: Corpus, relevance: Relevance, tempe
     rng = random.Random(41)
     topics = [t for t in corpus.topics if is_held_out("topic", t["prompts"][0])]
     unseen = [Case(Sample((), t["prompts"][0], "", "plain", t["prompts"][0])) for t in topics]
-    lines = (FOLDER / "fresh_prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines]
+    entries = read_lines(FOLDER / "fresh_prompts.jsonl")
     fresh = [Case(Sample((), entry["prompt"], "")) for entry in entries]
     things = [e for e in corpus.beyond if is_held_out("topic", e["thing"])]
     named = [Case(Sample((), draw_prompt(rng, e["prompts"], True), "", topic=e["thing"])) for e in things]

@@ -68,7 +68,6 @@ class PersonaClassifier:
                 texts.append(compose(topic, corpus.voices[name], rng))
                 labels.append(name)
         self._gold = [(g["prompt"], {"plain": g["plain"], **g["personas"]}) for g in corpus.known_gold]
-        self._gold = [(p, {k: v for k, v in a.items() if k in corpus.personas or k == "plain"}) for p, a in self._gold]
         for prompt, answers in self._gold:
             if not _for_check(prompt):
                 labels += answers.keys()
@@ -182,21 +181,16 @@ class Fluency:
 
     def perplexity(self, text: str) -> float:
         """Per word, of the trigram model."""
-        logs = []
-        by_place: list[list[tuple[tuple[str, ...], tuple[str, ...]]]] = []
+        logs, chance = [], 0.0
         for run, context in self._runs(text):
-            if len(run) == 1:
-                by_place.append([])
-            by_place[-1].append((run, context))
-        for place in by_place:
-            chance = 1e-9
-            for run, context in place:
-                n = len(run)
-                if n == 1:
-                    chance += self.WEIGHTS[2] * (self._counts[0][run] + 0.5) / (self._before[0][()] + 0.5 * self._words)
-                elif self._before[n - 1][context]:
-                    chance += self.WEIGHTS[3 - n] * self._counts[n - 1][run] / self._before[n - 1][context]
-            logs.append(math.log(chance))
+            n = len(run)
+            if n == 1:
+                chance = 1e-9
+                chance += self.WEIGHTS[2] * (self._counts[0][run] + 0.5) / (self._before[0][()] + 0.5 * self._words)
+            elif self._before[n - 1][context]:
+                chance += self.WEIGHTS[3 - n] * self._counts[n - 1][run] / self._before[n - 1][context]
+            if n == len(self.WEIGHTS):
+                logs.append(math.log(chance))
         return math.exp(-sum(logs) / max(1, len(logs)))
 
     @staticmethod

@@ -53,11 +53,6 @@ def load_voices(folder: str | Path) -> dict[str, Voice]:
     return {path.stem: _load_voice(path) for path in sorted(Path(folder).glob("*.yaml"))}
 
 
-def markers(voice: Voice) -> list[str]:
-    """Return the regular expressions of which nearly every answer of `voice` matches one."""
-    return list(voice.markers)
-
-
 def blend(voice: Voice, other: Voice) -> Voice:
     """One voice made of two: a curt pirate, a list-making detective, a nervous grandmother.
 

@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
 from app.starter.dataset import is_held_out
-from app.starter.voices import load_voices, markers
+from app.starter.voices import load_voices
 from storage.records import Answer
 from tests.benchmarks.machine import machine
 
@@ -45,7 +45,7 @@ def preference(style: str) -> Callable[[str], float]:
     """How much the simulated person likes a text: fewer words for curt, more markers for any other style."""
     if style == "curt":
         return lambda text: -words(text)
-    patterns = [re.compile(p) for p in markers(load_voices(CORPUS_FOLDER / "voices")[style])]
+    patterns = [re.compile(p) for p in load_voices(CORPUS_FOLDER / "voices")[style].markers]
     return lambda text: sum(1 for pattern in patterns if pattern.search(text))
 
 
