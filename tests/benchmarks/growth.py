@@ -37,8 +37,11 @@ def plot(axes: dict[str, Points], title: str, path: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(axes), figsize=(4 * len(axes), 3), layout="constrained", squeeze=False)
     for (size, points), panel in zip(axes.items(), panels[0], strict=True):
-        for cost in (key for key in points[0] if key.endswith("seconds") and not key.startswith("python")):
-            panel.loglog([p[size] for p in points], [p[cost] for p in points], "o-", label=cost.replace("_", " "))
+        for cost in (key for key in points[0] if key.endswith("_seconds") and not key.startswith("python")):
+            name = cost.removesuffix("_seconds").replace("_", " ")
+            panel.loglog([p[size] for p in points], [p[cost] for p in points], "o-", label=name)
+        low, high = panel.get_ylim()
+        panel.set_ylim(low / 3, high * 3)  # what hardly grows is to look like it
         panel.set_xticks([p[size] for p in points], [f"{p[size]:,}" for p in points])
         panel.minorticks_off()
         panel.set_xlabel(size)
@@ -58,20 +61,20 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--parts", default="engine,refresh,storage", help="comma-separated")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--largest", type=int, help="leave out sizes above this, for a quick look")
+    parser.add_argument("--sizes", type=int, help="only so many of the smallest sizes of every axis, for a quick look")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON and the plots")
     options = parser.parse_args()
-    dtype, largest = getattr(torch, options.dtype), options.largest or math.inf
+    dtype, sizes = getattr(torch, options.dtype), options.sizes
     for part in options.parts.split(","):
         about: dict[str, Any] = {"machine": machine(), "repeats": options.repeats}
         if part == "storage":
             with tempfile.TemporaryDirectory() as folder:
-                axes = growth_storage.measure(Path(folder), options.repeats, largest)
+                axes = growth_storage.measure(Path(folder), options.repeats, sizes)
             name = part
         else:
             model, limits = shapes.load(options.model, dtype, options.device), measure_limits(dtype, options.device)
             axes = {"engine": growth_model.engine, "refresh": growth_model.refresh}[part](
-                model, limits, options.repeats, largest
+                model, limits, options.repeats, sizes
             )
             name = f"{part}-{options.model}-{options.dtype}"
             about |= {"model": options.model, "dtype": options.dtype, "limits": asdict(limits)}

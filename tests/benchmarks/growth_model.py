@@ -31,21 +31,20 @@ COMMON_TOKENS = 4000  # ids below this are in every vocabulary here
 Points = list[dict[str, Any]]
 
 
-def engine(model: LanguageModel, limits: Limits, repeats: int, largest: float) -> dict[str, Points]:
+def engine(model: LanguageModel, limits: Limits, repeats: int, sizes: int | None) -> dict[str, Points]:
     """Points along rows, context and answer."""
     small = shapes.narrow(model)
     return {
-        "rows": _rows(model, small, limits, repeats, largest),
-        "context": _contexts(model, small, limits, repeats, largest),
-        "answer": _answers(model, small, limits, repeats, largest),
+        "rows": _rows(model, small, limits, repeats, sizes),
+        "context": _contexts(model, small, limits, repeats, sizes),
+        "answer": _answers(model, small, limits, repeats, sizes),
     }
 
 
-def refresh(model: LanguageModel, limits: Limits, repeats: int, largest: float) -> dict[str, Points]:
+def refresh(model: LanguageModel, limits: Limits, repeats: int, sizes: int | None) -> dict[str, Points]:
     """Points along the pairs of a refresh of one epoch: from token ids to the last step, without the choice of a version."""
     small, points = shapes.narrow(model), []
-    sizes = [n for n in PAIRS if n <= largest]
-    found = _in_turn(sizes, repeats, lambda n: (_train(model, n), _train(small, n)))
+    found = _in_turn(PAIRS[:sizes], repeats, lambda n: (_train(model, n), _train(small, n)))
     for n, measured in found.items():
         (seconds, python_seconds), pairs = _medians(measured), encode(model, _pairs(n))
         tokens = sum(len(p.context) + len(p.chosen) + len(p.rejected) for p in pairs)
@@ -65,9 +64,11 @@ def refresh(model: LanguageModel, limits: Limits, repeats: int, largest: float) 
     return {"pairs": points}
 
 
-def _rows(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: int, largest: float) -> Points:
-    points, sizes = [], [n for n in ROWS if n <= largest]
-    found = _in_turn(sizes, repeats, lambda n: (_steps(model, n, ROWS_CONTEXT)[1], _steps(small, n, ROWS_CONTEXT)[1]))
+def _rows(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: int, sizes: int | None) -> Points:
+    points = []
+    found = _in_turn(
+        ROWS[:sizes], repeats, lambda n: (_steps(model, n, ROWS_CONTEXT)[1], _steps(small, n, ROWS_CONTEXT)[1])
+    )
     for rows, measured in found.items():
         seconds, python_seconds = _medians(measured)
         columns = ROWS_CONTEXT + STEPS // 2
@@ -89,14 +90,14 @@ def _rows(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: i
     return points
 
 
-def _contexts(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: int, largest: float) -> Points:
-    points, sizes = [], [n for n in CONTEXTS if n <= largest]
+def _contexts(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: int, sizes: int | None) -> Points:
+    points = []
 
     def once(columns: int) -> tuple[float, ...]:
         fitting = min(columns, model.context_length - STEPS)
         return (*_steps(model, CONTEXT_ROWS, fitting), *_steps(small, CONTEXT_ROWS, fitting))
 
-    for context, measured in _in_turn(sizes, repeats, once).items():
+    for context, measured in _in_turn(CONTEXTS[:sizes], repeats, once).items():
         prefill, step, python_prefill, python_step = _medians(measured)
         columns = min(context, model.context_length - STEPS)
         reading = shares(limits, prefill, python_prefill, columns * token_operations(model, columns / 2))
@@ -119,8 +120,8 @@ def _contexts(model: LanguageModel, small: LanguageModel, limits: Limits, repeat
     return points
 
 
-def _answers(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: int, largest: float) -> Points:
-    points, sizes = [], [n for n in ANSWERS if n <= largest]
+def _answers(model: LanguageModel, small: LanguageModel, limits: Limits, repeats: int, sizes: int | None) -> Points:
+    points = []
     pair = comparisons(model, 0)[0]
 
     def once(model: LanguageModel, tokens: int) -> float:
@@ -128,7 +129,7 @@ def _answers(model: LanguageModel, small: LanguageModel, limits: Limits, repeats
         ours(model, pair, DecodeSettings(max_new_tokens=tokens))
         return time.perf_counter() - started
 
-    found = _in_turn(sizes, repeats, lambda n: (once(model, n), once(small, n)))
+    found = _in_turn(ANSWERS[:sizes], repeats, lambda n: (once(model, n), once(small, n)))
     for tokens, measured in found.items():
         seconds, python_seconds = _medians(measured)
         read, columns, rows = sum(map(len, pair)), len(pair[1]) + tokens / 2, 4  # one, one, and two for the aligned arm
@@ -189,7 +190,7 @@ def _pairs(n: int) -> list[Pair]:
 
 
 def _in_turn(
-    sizes: list[int], repeats: int, once: Callable[[int], tuple[float, ...]]
+    sizes: tuple[int, ...], repeats: int, once: Callable[[int], tuple[float, ...]]
 ) -> dict[int, list[tuple[float, ...]]]:
     # Upwards and downwards in turn, so that a machine that slows down does not look like growth; the first run is not counted.
     once(sizes[0])

@@ -27,17 +27,17 @@ NEW_VOTES = 20
 Points = list[dict[str, Any]]
 
 
-def measure(folder: Path, repeats: int, largest: float) -> dict[str, Points]:
+def measure(folder: Path, repeats: int, sizes: int | None) -> dict[str, Points]:
     """Points along votes and personas, each in a store of its own."""
     return {
-        "votes": _votes(Store(folder / "votes"), repeats, largest),
-        "personas": _personas(Store(folder / "personas"), repeats, largest),
+        "votes": _votes(Store(folder / "votes"), repeats, sizes),
+        "personas": _personas(Store(folder / "personas"), repeats, sizes),
     }
 
 
-def _votes(store: Store, repeats: int, largest: float) -> Points:
+def _votes(store: Store, repeats: int, sizes: int | None) -> Points:
     points: Points = []
-    for size in (n for n in VOTES if n <= largest):
+    for size in VOTES[:sizes]:
         fill(store, size)
         points.append(
             {
@@ -47,16 +47,16 @@ def _votes(store: Store, repeats: int, largest: float) -> Points:
                 **_timed("read", lambda: store.votes(), repeats),
                 **_timed("read_of_persona", lambda: store.votes("p0"), repeats),
                 **_timed("read_rows_only", lambda: _rows_only(store), repeats),
-                **_timed("vote", _voting(store, NEW_VOTES), NEW_VOTES),
+                **_timed("vote", _voting(store, NEW_VOTES), NEW_VOTES, warm=False),
             }
         )
     return points
 
 
-def _personas(store: Store, repeats: int, largest: float) -> Points:
+def _personas(store: Store, repeats: int, sizes: int | None) -> Points:
     library, points, saved = load_library(), [], 0
     catalogue = Catalogue(library, store, Embedder("starter"))
-    for size in (n for n in PERSONAS if n <= largest):
+    for size in PERSONAS[:sizes]:
         while saved < size - len(library):
             store.save_persona(SavedPersona(f"own_{saved}", f"r{saved % PEOPLE}", f"Own {saved}", "Be kind.", "principle", 2.0))  # fmt: skip
             saved += 1
@@ -113,8 +113,10 @@ def _rows_only(store: Store) -> None:
             connection.execute(f"select * from {table}").fetchall()  # noqa: S608
 
 
-def _timed(name: str, function: Callable[[], object], repeats: int) -> dict[str, float]:
+def _timed(name: str, function: Callable[[], object], repeats: int, warm: bool = True) -> dict[str, float]:
     walls, processors = [], []
+    if warm:
+        function()
     for _ in range(repeats):
         started, processor = time.perf_counter(), time.process_time()
         function()
