@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from app.catalogue import Catalogue
 from app.compare import Compare
+from app.decoding.engine import Engine
 from app.embedding import Embedder
 from app.label import Label
 from app.learn import Learn
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
+from app.serving import Serving
 from app.settings import Settings
 from app.versions import Versions
 from app.worker import Worker
@@ -25,6 +27,7 @@ class Services:
     catalogue: Catalogue
     model: LanguageModel
     worker: Worker
+    serving: Serving
     compare: Compare
     label: Label
     learn: Learn
@@ -47,13 +50,16 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
     versions = Versions(model, store, adapters)
+    room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
+    serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     return Services(
         settings=settings,
         store=store,
         catalogue=catalogue,
         model=model,
         worker=worker,
-        compare=Compare(model, worker, store, catalogue, versions),
+        serving=serving,
+        compare=Compare(model, serving, store, catalogue, versions),
         label=Label(store),
         learn=Learn(model, worker, store, versions, settings.admin_token),
         versions=versions,
