@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.decoding`: the engine against its peers, and against itself with one visitor.
 
 Parts: (a) the aligned arm alone, (b) the three arms of a comparison, (c) eight comparisons at once, (d) the first token with eight
-visitors. Everything is a ratio inside one run, on the same weights in one process; (d) uses the dtype that the product chooses.
+visitors, (e) what traces cost. Everything is a ratio inside one run, on the same weights in one process; (d) uses the dtype that the product chooses.
 """
 
 import argparse
@@ -34,7 +34,7 @@ RATIO = 2.0
 WAYS = {"sampled": 0.5, "greedy": 0.0}
 ALONE_BARS = {("135m", "bfloat16"): 0.9, ("135m", "float32"): 0.6, ("starter", "float32"): 0.75}
 TOGETHER_BARS = {("135m", "bfloat16"): 0.30, ("starter", "float32"): 0.45}
-AT_ONCE_BAR, FIRST_TOKEN_BAR = 2.5, 3.0
+AT_ONCE_BAR, FIRST_TOKEN_BAR, TRACES_BAR = 2.5, 3.0, 1.1
 VISITOR_TOKENS = 16
 
 
@@ -142,7 +142,31 @@ def first_token(name: str, device: str, repeats: int) -> list[Row]:
     ]
 
 
-PARTS = {"a": alone, "b": together, "c": at_once}
+def traced(model: LanguageModel, key: tuple[str, str], tokens: int, repeats: int) -> list[Row]:
+    """(e) With a trace of every token against without: share of the time."""
+
+    def heats(turn: int) -> Iterable[Sides]:
+        pairs, settings = comparisons(model, turn), _settings(WAYS["sampled"], tokens, turn)
+        yield {
+            "alone": lambda: [ours(model, pair, settings) for pair in pairs],
+            "alone, traced": lambda: [ours(model, pair, settings, traces=True) for pair in pairs],
+            "at once": lambda: ours_at_once(model, pairs, settings),
+            "at once, traced": lambda: ours_at_once(model, pairs, settings, traces=True),
+        }
+
+    seconds, _ = race(heats, repeats)
+    return [
+        Row(
+            "e", f"a trace of every token, {what}: time with against without", ratios(seconds, traced, bare), TRACES_BAR
+        )
+        for what, traced, bare in (
+            ("comparisons one after another", "alone, traced", "alone"),
+            (f"{len(PROMPTS)} comparisons at once", "at once, traced", "at once"),
+        )
+    ]
+
+
+PARTS = {"a": alone, "b": together, "c": at_once, "e": traced}
 
 
 def _settings(temperature: float, tokens: int, seed: int) -> DecodeSettings:
@@ -168,7 +192,7 @@ def main() -> None:
     parser.add_argument("--model", choices=shapes.NAMES, default="starter")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--parts", default="a,b,c,d", help="comma-separated")
+    parser.add_argument("--parts", default="a,b,c,d,e", help="comma-separated")
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)

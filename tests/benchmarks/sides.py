@@ -2,14 +2,13 @@
 the two-cache loop of Linear Alignment's authors. Everything writes exactly `max_new_tokens` tokens. Knows no clock and no bar.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
-from app.decoding.engine import TokenEvent, decode
+from app.decoding.engine import Engine
+from app.decoding.run import Run
 from app.model import LanguageModel
 from app.prompts import contexts, frame
 from personas import load_library
@@ -43,32 +42,39 @@ def comparisons(model: LanguageModel, turn: int) -> list[Contexts]:
 # --- ours
 
 
-def ours(model: LanguageModel, pair: Contexts, settings: DecodeSettings, names: tuple[str, ...] = ARM_NAMES) -> Texts:
+def ours(
+    model: LanguageModel,
+    pair: Contexts,
+    settings: DecodeSettings,
+    names: tuple[str, ...] = ARM_NAMES,
+    traces: bool = False,
+) -> Texts:
     """Tokens of the arms of one comparison, as rows of one batch."""
-    return ours_at_once(model, [pair], settings, names)[0]
+    return ours_at_once(model, [pair], settings, names, traces)[0]
 
 
 def ours_at_once(
-    model: LanguageModel, pairs: list[Contexts], settings: DecodeSettings, names: tuple[str, ...] = ARM_NAMES
+    model: LanguageModel,
+    pairs: list[Contexts],
+    settings: DecodeSettings,
+    names: tuple[str, ...] = ARM_NAMES,
+    traces: bool = False,
 ) -> list[Texts]:
     """Tokens of several comparisons that run at the same time."""
-    written: list[Texts] = [{name: [] for name in names} for _ in pairs]
-    running = {i: _steps(model, pair, settings, names) for i, pair in enumerate(pairs)}
-    while running:
-        for i, steps in list(running.items()):
-            events = next(steps, None)
-            if events is None:
-                del running[i]
-            for event in events or []:
-                written[i][event.arm].append(event.token)
-    return written
-
-
-def _steps(
-    model: LanguageModel, pair: Contexts, settings: DecodeSettings, names: tuple[str, ...]
-) -> Iterator[list[TokenEvent]]:
     arms = build_arms(list(names), torch.ones(1, device=model.device), settings)
-    return decode(model.forward, pair, arms, settings, model.end_ids, model.device)
+    engine = Engine(model.forward_with, model.device, model.joins)
+    written: dict[Run, Texts] = {}
+    for pair in pairs:
+        run = Run(pair, arms, settings, model.end_ids, traces=traces)
+        written[run] = {name: [] for name in names}
+        engine.add(run)
+    while engine.busy:
+        for run, outcome in engine.step():
+            if isinstance(outcome, Exception):
+                raise outcome
+            for event in outcome:
+                written[run][event.arm].append(event.token)
+    return list(written.values())
 
 
 # --- the peers
