@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from statsmodels.stats.proportion import proportion_confint
-
 
 @dataclass(frozen=True)
 class Share:
@@ -23,5 +21,8 @@ def share(successes: float, n: int) -> Share:
     """
     if n == 0:
         return Share(0.5, 0, (0.0, 1.0))
+    # Here and not above: no page and no comparison needs it to begin.
+    from statsmodels.stats.proportion import proportion_confint
+
     low, high = proportion_confint(successes, n, alpha=0.05, method="wilson")
     return Share(successes / n, n, (float(low), float(high)))

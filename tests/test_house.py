@@ -84,3 +84,9 @@ def test_rendering_is_free_of_gradio():
 
 def test_votes_personas_and_turns_know_no_model():
     assert not foreign("app.label", "app.catalogue", "app.worker") & {"torch", "transformers", "gradio"}
+
+
+def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need():
+    loaded = foreign("app.services", "app.ui.page")
+    assert "torch" in loaded
+    assert not loaded & {"statsmodels", "sklearn", "sentence_transformers", "trl", "datasets", "matplotlib"}
