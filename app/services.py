@@ -7,9 +7,11 @@ from app.compare import Compare
 from app.embedding import Embedder
 from app.label import Label
 from app.learn import Learn
+from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
 from app.settings import Settings
+from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.worker import Worker
 from personas import load_library
@@ -29,6 +31,8 @@ class Services:
     label: Label
     learn: Learn
     versions: Versions
+    manage: ManageVersions
+    upload: UploadVersion
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -47,6 +51,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
     versions = Versions(model, store, adapters)
+    learn = Learn(model, worker, store, versions, settings.admin_token)
     return Services(
         settings=settings,
         store=store,
@@ -55,6 +60,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         worker=worker,
         compare=Compare(model, worker, store, catalogue, versions),
         label=Label(store),
-        learn=Learn(model, worker, store, versions, settings.admin_token),
+        learn=learn,
         versions=versions,
+        manage=ManageVersions(store, adapters, learn.authorise),
+        upload=UploadVersion(model, worker, store, adapters, learn.authorise),
     )
