@@ -4,6 +4,7 @@ What is kept is the weights and a configuration written anew from the few fields
 safetensors and the shapes of a model's layers; no peft, no tensors' values and no database. No pickle is read and no network asked.
 """
 
+import errno
 import json
 import struct
 import zipfile
@@ -120,7 +121,11 @@ def _opened(source: Path) -> Iterator[dict[str, tuple[int, Callable[[], IO[bytes
             if len({entry.filename for entry in entries}) < len(entries):
                 raise InputError(f"the zip holds a name twice; {_wanted()}")
             yield {e.filename: (e.file_size, lambda e=e: archive.open(e)) for e in entries}
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # where a damaged offset leads before the beginning
+            raise
         raise InputError(f"the file {source.name[:60]!r} is no whole zip ({error}); pack or fetch it again") from error
 
 
