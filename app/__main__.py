@@ -12,6 +12,7 @@ from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.prompts import FRAMINGS
 from app.settings import Settings
+from app.versions_command import add_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,6 +202,8 @@ def _parser() -> argparse.ArgumentParser:
     three = commands.add_parser("export", help="write the choices as preference pairs")
     three.set_defaults(run=export)
     three.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+
+    add_parser(commands)
 
     four = commands.add_parser("serve", help="start the page, as `python app.py` does")
     four.set_defaults(run=serve)

@@ -8,11 +8,13 @@ from app.decoding.engine import Engine
 from app.embedding import Embedder
 from app.label import Label
 from app.learn import Learn
+from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
+from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.worker import Worker
 from personas import load_library
@@ -34,6 +36,8 @@ class Services:
     learn: Learn
     rounds: Rounds
     versions: Versions
+    manage: ManageVersions
+    upload: UploadVersion
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -68,4 +72,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         learn=learn,
         rounds=Rounds(store, embedder, learn.authorise),
         versions=versions,
+        manage=ManageVersions(store, adapters, learn.authorise),
+        upload=UploadVersion(model, worker, store, adapters, learn.authorise),
     )

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import uuid
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pydantic import SecretStr
 
@@ -157,7 +158,8 @@ def test_personas_are_listed(server: Server):
 
 def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export"}
+    versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
+    assert set(named) == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export"} | versions
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):
@@ -409,6 +411,123 @@ def test_private_event_of_the_learn_button_does_not_publish_without_the_token(gu
     guarded.press("learn", ["zen", "", 0, 1e-3, 0.1])
     assert len(guarded.services.store.versions()) == versions + 1
     assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
+
+
+# --- adapter versions
+
+
+def test_version_is_listed_downloaded_uploaded_and_deleted(server: Server):
+    client, persona = server.client(), "cheerleader"
+    for number in range(10):
+        add_choice(server.services.store, number, persona)
+    made = client.predict(persona=persona, epochs=4, api_name="/refresh")["version"]
+    listed = {version["version"]: version for version in client.predict(api_name="/versions")}
+    assert (listed[made]["scope"], listed[made]["origin"], listed[made]["parent"]) == (persona, "refresh", "")
+    assert (listed[made]["objective"], listed[made]["reference"], listed[made]["seed"]) == ("dpo", "base", 0)
+    assert set(listed[made]["after"]) == {"value", "n", "interval"} and "samples" not in json.dumps(listed)
+    path = Path(client.predict(made, api_name="/download_version"))
+    with zipfile.ZipFile(path) as archive:
+        assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} == set(archive.namelist())
+    brought = client.predict(handle_file(path), persona, api_name="/upload_version")["version"]
+    texts = [
+        {arm: a["text"] for arm, a in compare(client, persona=persona, adapter=v)["answers"].items()}
+        for v in (made, brought, "none")
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    client.predict(brought, persona, api_name="/publish")
+    assert "is in use for cheerleader; choose another" in told(client, "/delete_version", version=brought)
+    client.predict("none", persona, api_name="/publish")
+    assert client.predict(brought, api_name="/delete_version") == {"deleted": brought}
+    for api_name in ("/delete_version", "/download_version"):
+        assert f"'{brought}'" in told(client, api_name, version=brought)
+    assert brought not in {version["version"] for version in client.predict(api_name="/versions")}
+
+
+@pytest.mark.parametrize(
+    ("api_name", "values", "message"),
+    [
+        ("/delete_version", {"version": "v77"}, "'v77' does not exist"),
+        ("/delete_version", {"version": "../../etc"}, "does not exist"),
+        ("/download_version", {"version": "v77"}, "'v77' does not exist"),
+        ("/download_version", {"version": "../../etc"}, "must be a version such as v3"),
+        ("/upload_version", {"file": None}, "no file was given"),
+    ],
+)
+def test_bad_version_is_a_sentence(server: Server, api_name: str, values: dict[str, Any], message: str):
+    assert message in told(server.client(), api_name, **values)
+
+
+def test_bad_upload_is_a_sentence_and_leaves_nothing(server: Server, tmp_path: Path):
+    client, store = server.client(), server.services.store
+    before = [version.id for version in store.versions()]
+    for name, content, message in (
+        ("a.zip", b"no zip", "is no whole zip"),
+        ("adapter_model.bin", b"\x80\x04", "is no whole zip"),
+        ("a.txt", b"", "is no whole zip"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert message in told(client, "/upload_version", file=handle_file(tmp_path / name))
+    with zipfile.ZipFile(tmp_path / "pickle.zip", "w") as archive:
+        archive.writestr("adapter_model.bin", b"\x80\x04")
+    given = handle_file(tmp_path / "pickle.zip")
+    assert "is a pickle, which can run code" in told(client, "/upload_version", file=given)
+    assert "'nobody' does not exist" in told(client, "/upload_version", file=given, persona="nobody")
+    assert [version.id for version in store.versions()] == before
+
+
+def test_file_of_the_server_cannot_be_named_in_place_of_an_upload(server: Server):
+    body = {"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "", ""]}
+    answer = server.post("upload_version", json.dumps(body))
+    assert "event: error" in answer and "root:" not in answer and "version" not in answer
+
+
+def test_versions_files_are_the_owners(guarded: Server, tmp_path: Path):
+    client, store = guarded.client(), guarded.services.store
+    made = client.predict(persona="pirate", epochs=1, api_name="/refresh")["version"]
+    path = Path(client.predict(made, TOKEN, api_name="/download_version"))
+    before = [version.id for version in store.versions()]
+    for token in ("", "wrong"):
+        for api_name, values in (
+            ("/delete_version", {"version": made}),
+            ("/download_version", {"version": made}),
+            ("/upload_version", {"file": handle_file(path)}),
+        ):
+            assert "owner's token" in told(client, api_name, **values, token=token)
+        for button, data in (
+            ("delete-version", [made, True, "", token]),
+            ("download-version", [made, token]),
+            ("upload-version", [uploaded(guarded, path), "", token]),
+        ):
+            assert "owner's token" in json.dumps(guarded.press(button, data))
+    assert [version.id for version in store.versions()] == before
+    brought = client.predict(handle_file(path), "", TOKEN, api_name="/upload_version")["version"]
+    client.predict(brought, TOKEN, api_name="/delete_version")
+    assert [version.id for version in store.versions()] == before
+
+
+def uploaded(server: Server, path: Path) -> dict[str, Any]:
+    """A file as the page sends it: uploaded first, then named."""
+    answer = httpx.post(f"{server.url}gradio_api/upload", files={"files": path.read_bytes()}, timeout=HANG)
+    return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def test_page_takes_away_brings_and_deletes_a_version(server: Server):
+    store = server.services.store
+    for number in range(10):
+        add_choice(server.services.store, number, "zen")
+    made = server.client().predict(persona="zen", epochs=1, api_name="/refresh")["version"]
+    shown = json.dumps(server.press("download-version", [made, ""]))
+    assert f"Version {made} is ready" in shown
+    path = Path(re.search(rf'"path": "([^"]*plumbline-{made}.zip)"', shown)[1])
+    shown = json.dumps(server.press("upload-version", [uploaded(server, path), "zen", ""]))
+    brought = store.versions()[0].id
+    assert f"It is version {brought} now, and not in use" in shown and "brought from elsewhere" in shown
+    assert "tick the box" in json.dumps(server.press("delete-version", [brought, False, "zen", ""]))
+    assert "no version was chosen" in json.dumps(server.press("delete-version", [None, True, "zen", ""]))
+    assert "no file was given" in json.dumps(server.press("upload-version", [None, "zen", ""]))
+    assert store.versions()[0].id == brought
+    assert f"Version {brought} was deleted" in json.dumps(server.press("delete-version", [brought, True, "zen", ""]))
+    assert brought not in {version.id for version in store.versions()}
 
 
 # --- what the page shows

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,72 @@ def test_line_of_a_pairs_file_that_is_wrong_is_told_by_its_number(
     assert not (tmp_path / "data").exists() or Store(tmp_path / "data").versions() == []
 
 
+def test_versions_are_listed_taken_away_brought_used_and_deleted(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert printed(capsys, "versions", "--json") == {"versions": []}
+    assert main(["versions"]) == 0 and capsys.readouterr().out == "no version yet: the original model answers\n"
+    for number in range(6):
+        add_choice(tmp_path / "data", number)
+    printed(capsys, "refresh", "--persona", "pirate", "--epochs", "1", "--json")
+    printed(capsys, "versions", "--use", "v1", "--persona", "pirate", "--json")
+    (listed,) = printed(capsys, "versions", "--json")["versions"]
+    assert (listed["version"], listed["parent"], listed["in_use_for"]) == ("v1", "", ["pirate"])
+    assert set(listed["rounds"]) == {f"pirate-{number}" for number in range(6)}
+    assert main(["versions"]) == 0
+    assert re.match(
+        r"v1 \(refresh, in use for pirate\): pirate, .*, [345] pairs, dpo, held-out accuracy .*n = ",
+        capsys.readouterr().out,
+    )
+    out = tmp_path / "v1.zip"
+    assert printed(capsys, "versions", "--download", "v1", "--out", str(out), "--json")["file"] == str(out)
+    folder = tmp_path / "folder"
+    with zipfile.ZipFile(out) as archive:
+        archive.extractall(folder)
+    for number, source in ((2, out), (3, folder)):
+        assert printed(capsys, "versions", "--upload", str(source), "--json") == {"version": f"v{number}"}
+    texts = [printed(capsys, *ASK, "--persona", "pirate", "--adapter", v, "--json")["arms"] for v in ("v1", "v2", "v3")]
+    texts = [{arm: answer["text"] for arm, answer in arms.items()} for arms in texts]
+    assert texts[0] == texts[1] == texts[2]
+    assert "'v1' is in use for pirate; choose another" in refused(capsys, "versions", "--delete", "v1")
+    assert main(["versions", "--use", "none", "--persona", "pirate"]) == 0
+    assert main(["versions", "--delete", "v1"]) == 0 and capsys.readouterr().out.endswith("v1 deleted\n")
+    assert [version["version"] for version in printed(capsys, "versions", "--json")["versions"]] == ["v3", "v2"]
+    assert printed(capsys, "refresh", "--all", "--epochs", "1", "--json")["version"] == "v4"
+
+
+def test_owner_at_the_shell_needs_no_token(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    printed(capsys, "refresh", "--pairs", str(write_pairs(tmp_path / "pairs.jsonl")), "--epochs", "1", "--json")
+    monkeypatch.setenv("PLUMBLINE_ADMIN_TOKEN", "kept")
+    out = str(tmp_path / "v1.zip")
+    assert main(["versions", "--download", "v1", "--out", out]) == main(["versions", "--upload", out]) == 0
+    assert main(["versions", "--use", "none"]) == main(["versions", "--delete", "v2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--delete", "v7"], "'v7' does not exist"),
+        (["--delete", "../../etc"], "'../../etc' does not exist"),
+        (["--use", "v7"], "'v7' does not exist"),
+        (["--use", "none", "--persona", "nobody"], "'nobody' does not exist"),
+        (["--download", "v7", "--out", "x.zip"], "'v7' does not exist"),
+        (["--download", "../..", "--out", "x.zip"], "must be a version such as v3"),
+        (["--download", "v7"], "--download V and --out F.zip belong together"),
+        (["--out", "x.zip"], "--download V and --out F.zip belong together"),
+        (["--upload", "no-such-file.zip"], "'no-such-file.zip' does not exist; give a zip or a folder"),
+        (["--upload", "tests"], "; pack adapter_config.json and adapter_model.safetensors themselves"),
+        (["--persona", "pirate"], "only --use and --upload are for a persona"),
+    ],
+)
+def test_bad_word_about_versions_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+):
+    monkeypatch.chdir(ROOT)
+    assert told in refused(capsys, "versions", *arguments)
+    assert not (ROOT / "x.zip").exists()
+
+
 def test_export_writes_trl_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     for number, choice in enumerate(("first", "second", "tie", "both_bad")):
         add_choice(tmp_path / "data", number, choice=choice)
@@ -261,6 +328,7 @@ def test_bad_value_is_a_sentence_and_exit_status_2(capsys: pytest.CaptureFixture
         (["refresh"], "--pairs --persona --all"),
         (["refresh", "--all", "--objective", "ppo"], "--objective"),
         (["export"], "--out"),
+        (["versions", "--delete", "v1", "--use", "v1"], "not allowed with"),
         (["fly"], "fly"),
     ],
 )

@@ -90,3 +90,12 @@ def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need
     loaded = foreign("app.services", "app.ui.page")
     assert "torch" in loaded
     assert not loaded & {"statsmodels", "sklearn", "sentence_transformers", "trl", "datasets", "matplotlib"}
+
+
+def test_managing_versions_and_checking_their_files_know_no_model():
+    assert not foreign(
+        "app.manage_versions", "app.refresh.adapter_files", "app.adapter_card", "app.versions_command"
+    ) & {
+        *("torch", "transformers", "peft", "gradio"),
+    }
+    assert not foreign("app.refresh.adapter_files") & {"storage", "sqlite_utils"}

@@ -66,7 +66,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             values = {
                 "ratio": ratio,
                 "top_p": top_p,
@@ -120,7 +120,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             choice: the one that stands; first_arm and second_arm: what stood where.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             stands, round_ = services.label.vote(str(round_id), choice, rater_of(str(rater or "")), str(reason or ""))
         return {
             "choice": stands.choice,
@@ -138,7 +138,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             id, name, principle, framing, ratio; with `like` also nearness, the cosine of the meanings.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             if not str(like or "").strip():
                 return [_described(persona) for persona in services.catalogue.all().values()]
             found = services.catalogue.like(str(like))
@@ -189,7 +189,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             settings = checked(
                 RefreshSettings,
                 objective=objective,
@@ -215,7 +215,7 @@ def add_endpoints(services: Services) -> None:
             persona: id, or empty for all.
             token: the owner's, where one is set.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             if persona:
                 services.catalogue.get(persona)
             services.learn.use(persona, version, token)
@@ -232,7 +232,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             A file to download.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             services.learn.authorise(token)
             path = folder / "preferences.jsonl"
             write_jsonl(preference_rows(services.store.votes()), path)
@@ -271,7 +271,7 @@ def _add_export(export: Any) -> None:
 
 
 @contextmanager
-def _errors_for_the_client() -> Iterator[None]:
+def errors_for_the_client() -> Iterator[None]:
     """Turns the product's errors into ones that Gradio passes on with their message."""
     try:
         yield
