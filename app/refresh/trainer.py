@@ -3,13 +3,16 @@
 The reference is the base with the adapter off, computed once for every pair. It knows no database, no versions and no page.
 """
 
+import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import torch
 
 from app.model import LanguageModel
+from app.refresh import processes
 from app.refresh.answers import EncodedPair, encode, logps, margins, row_logps
 from app.refresh.learner import Learner, RefreshSettings, Step, share_above_zero
 
@@ -19,6 +22,7 @@ __all__ = [
     "RefreshSettings",
     "Step",
     "encode",
+    "follow",
     "logps",
     "margins",
     "row_logps",
@@ -32,8 +36,22 @@ USUAL_STEPS, FEWEST_EPOCHS = 32, 2
 def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSettings, adapter: str) -> Iterator[Step]:
     """Adds a fresh adapter named `adapter` to the model and trains it; yields after every optimiser step.
 
-    Between two yields the model may be used with any other adapter. Whoever stops early should `drop_adapter`.
+    Between two yields the model may be used with any other adapter. Whoever stops early should `drop_adapter`. Of several
+    processes the first calls this, and all others `follow`.
     """
+    if processes.count() > 1:
+        processes.from_first(json.dumps([settings.model_dump(), [astuple(pair) for pair in pairs]]))
+    yield from _train(model, pairs, settings, adapter)
+
+
+def follow(model: LanguageModel, adapter: str) -> None:
+    """What every process but the first does in place of `train`: the same steps with a share of the pairs, and nothing else."""
+    settings, pairs = json.loads(processes.from_first(""))
+    for _ in _train(model, [EncodedPair(*pair) for pair in pairs], RefreshSettings(**settings), adapter):
+        pass
+
+
+def _train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSettings, adapter: str) -> Iterator[Step]:
     batches = _batches(len(pairs), settings)
     learner = Learner(model, settings, adapter, len(batches))
     reference = torch.full((2, len(pairs)), torch.nan, device=model.device)
@@ -42,8 +60,7 @@ def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSetti
         if (
             reference[:, indices].isnan().any()
         ):  # once for every pair, in the first epoch, so that no step is a long one
-            with torch.no_grad():
-                reference[:, indices] = torch.stack(logps(model, batch, None))
+            reference[:, indices] = learner.reference(batch)
         yield learner.step(batch, reference[:, indices])
 
 
