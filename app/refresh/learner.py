@@ -4,6 +4,7 @@ It knows neither where the pairs come from nor in which order: the trainer hands
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -63,6 +64,12 @@ class Step:
     shares: tuple[int, ...] = ()
 
 
+def schedule(step: int, steps: int) -> float:
+    """The share of the learning rate at a step, from 0: up over the first tenth, then straight down towards zero."""
+    warmup = max(1, steps // 10)
+    return min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+
+
 class Learner:
     """Adds a fresh adapter to a model and moves it, a step for every batch.
 
@@ -72,7 +79,7 @@ class Learner:
         model: gets the adapter; its own weights stay as they are.
         settings: how to learn.
         adapter: the new adapter's name.
-        steps: how many are meant to come: the learning rate warms up over the first tenth and falls to zero over the rest.
+        steps: how many are meant to come, for the `schedule` of the learning rate.
     """
 
     def __init__(self, model: LanguageModel, settings: RefreshSettings, adapter: str, steps: int):
@@ -81,10 +88,7 @@ class Learner:
         self._bf16 = settings.precision == "bf16" or (settings.precision == "auto" and _has_bf16(model.device))
         self._parameters = model.new_adapter(adapter, settings.rank, settings.seed)
         self._optimizer = torch.optim.AdamW(self._parameters, lr=settings.learning_rate, weight_decay=0.0)
-        warmup = max(1, steps // 10)
-        self._scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
-        )
+        self._scheduler = torch.optim.lr_scheduler.LambdaLR(self._optimizer, partial(schedule, steps=steps))
 
     def reference(self, batch: list[EncodedPair]) -> Tensor:
         """Summed log-probabilities under the base, the adapter off, shape (2, pairs), as `step` wants them: in its precision."""

@@ -51,25 +51,25 @@ def follow(model: LanguageModel, adapter: str) -> None:
         pass
 
 
-def _train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSettings, adapter: str) -> Iterator[Step]:
-    batches = _batches(len(pairs), settings)
-    learner = Learner(model, settings, adapter, len(batches))
-    reference = torch.full((2, len(pairs)), torch.nan, device=model.device)
-    for indices in batches:
-        batch = [pairs[i] for i in indices]
-        if (
-            reference[:, indices].isnan().any()
-        ):  # once for every pair, in the first epoch, so that no step is a long one
-            reference[:, indices] = learner.reference(batch)
-        yield learner.step(batch, reference[:, indices])
-
-
-def _batches(pairs: int, settings: RefreshSettings) -> list[list[int]]:
+def batches(pairs: int, settings: RefreshSettings) -> list[list[int]]:
+    """Which pairs each step sees, by their numbers, all epochs one after another, each in an order of its own."""
     order = random.Random(settings.seed)
-    batches: list[list[int]] = []
+    steps: list[list[int]] = []
     steps_an_epoch = math.ceil(pairs / settings.pairs_per_step)
     for _ in range(settings.epochs or max(FEWEST_EPOCHS, math.ceil(USUAL_STEPS / steps_an_epoch))):
         indices = list(range(pairs))
         order.shuffle(indices)
-        batches += [indices[i : i + settings.pairs_per_step] for i in range(0, pairs, settings.pairs_per_step)]
-    return batches
+        steps += [indices[i : i + settings.pairs_per_step] for i in range(0, pairs, settings.pairs_per_step)]
+    return steps
+
+
+def _train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSettings, adapter: str) -> Iterator[Step]:
+    steps = batches(len(pairs), settings)
+    learner = Learner(model, settings, adapter, len(steps))
+    reference = torch.full((2, len(pairs)), torch.nan, device=model.device)
+    for indices in steps:
+        batch = [pairs[i] for i in indices]
+        # Once for every pair, in the first epoch, so that no step is a long one.
+        if reference[:, indices].isnan().any():
+            reference[:, indices] = learner.reference(batch)
+        yield learner.step(batch, reference[:, indices])
