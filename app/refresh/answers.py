@@ -1,0 +1,101 @@
+"""Token ids of preference pairs, and how likely a model finds their answers. It knows no objective and no optimiser."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from app.errors import InputError
+from app.model import LanguageModel
+from app.prompts import with_system
+from app.refresh.objectives import answer_logps
+from app.refresh.packing import pack
+from app.refresh.pairs import Pair
+
+TOKENS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """Token ids of the prompt's chat and of both answers with the token that ends them."""
+
+    context: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def tokens(self) -> int:
+        """How many there are with the prompt read once."""
+        return len(self.context) + len(self.chosen) + len(self.rejected)
+
+
+def encode(model: LanguageModel, pairs: list[Pair]) -> list[EncodedPair]:
+    """Token ids of pairs, on prompts without a principle; a system message of the pair's own is kept in place of ours.
+
+    Raises:
+        InputError: a pair is longer than the model can read.
+    """
+    encoded = []
+    for number, pair in enumerate(pairs, start=1):
+        try:
+            context = model.chat_ids(with_system(pair.messages))
+        except InputError as error:
+            raise InputError(f"pair {number}: {error}") from error
+        item = EncodedPair(context, model.answer_ids(pair.chosen), model.answer_ids(pair.rejected))
+        longest = len(item.context) + max(len(item.chosen), len(item.rejected))
+        if longest > model.context_length:
+            raise InputError(
+                f"pair {number} is {longest} tokens long; this model reads {model.context_length}: leave it out or shorten it"
+            )
+        encoded.append(item)
+    return encoded
+
+
+def logps(model: LanguageModel, pairs: list[EncodedPair], adapter: str | None) -> tuple[Tensor, Tensor]:
+    """Summed log-probabilities of chosen and rejected answers, each of shape (pairs,), in one forward.
+
+    A pair is one row with its prompt read once where the model `takes_masks`; else two rows.
+    """
+    if model.takes_masks:
+        summed = _summed(model, [(pair.context, [pair.chosen, pair.rejected]) for pair in pairs], adapter)
+    else:
+        summed = row_logps(
+            model, [(pair.context, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)], adapter
+        )
+    return summed[0::2], summed[1::2]
+
+
+def row_logps(model: LanguageModel, rows: list[tuple[list[int], list[int]]], adapter: str | None) -> Tensor:
+    """Summed log-probabilities of the answers of (context, answer) rows of token ids, shape (rows,), in one forward."""
+    return _summed(model, [(context, [answer]) for context, answer in rows], adapter)
+
+
+def _summed(model: LanguageModel, rows: list[tuple[list[int], list[list[int]]]], adapter: str | None) -> Tensor:
+    packed = pack(rows, model.pad_id, model.device)
+    logits = model.logits_at(
+        packed.input_ids, packed.attention_mask, packed.position_ids, packed.rows, packed.columns, adapter
+    )
+    return answer_logps(logits, packed.targets, packed.lengths)
+
+
+def micro_batches(pairs: list[EncodedPair], tokens_at_once: int = TOKENS_AT_ONCE) -> list[list[int]]:
+    """Indices of pairs of like length together, so that little is padded, at most so many tokens, or else one pair, at a time."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(pairs)), key=lambda i: pairs[i].tokens):  # so the newest is the widest of its batch
+        if batches and (len(batches[-1]) + 1) * pairs[i].tokens <= tokens_at_once:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+@torch.inference_mode()
+def margins(
+    model: LanguageModel, pairs: list[EncodedPair], adapter: str | None, tokens_at_once: int = TOKENS_AT_ONCE
+) -> Tensor:
+    """`log p(chosen) - log p(rejected)` of each pair, shape (pairs,); the difference of two policies' margins is `d`."""
+    found = torch.empty(len(pairs))
+    for indices in micro_batches(pairs, tokens_at_once):
+        chosen, rejected = logps(model, [pairs[i] for i in indices], adapter)
+        found[indices] = (chosen - rejected).cpu()
+    return found
