@@ -156,7 +156,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             rounds: round_id, prompt and nearness; or duplicates: groups of these, the oldest round of each first.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             if str(like or "").strip():
                 return {"rounds": [asdict(found) for found in services.rounds.like(str(like), count, token)]}
             groups = services.rounds.duplicates(nearness, token)
