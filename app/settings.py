@@ -14,6 +14,7 @@ class Settings(BaseSettings):
     embedder: "starter", a folder, or the hub id of a sentence-transformers model.
     device: "auto", "cpu", "cuda" or another name that torch knows.
     admin_token: where set, publishing, rollback and export ask for it.
+    judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
@@ -23,3 +24,6 @@ class Settings(BaseSettings):
     embedder: str = "starter"
     device: str = "auto"
     admin_token: SecretStr | None = None
+    judge_url: str = ""
+    judge_model: str = ""
+    judge_key: SecretStr | None = None
