@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from app.catalogue import Catalogue
 from app.compare import Compare
 from app.embedding import Embedder
+from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
 from app.model import LanguageModel
+from app.online import Online
 from app.refresh.adapters import AdapterFolder
 from app.settings import Settings
 from app.versions import Versions
@@ -28,6 +30,8 @@ class Services:
     compare: Compare
     label: Label
     learn: Learn
+    judges: Judges
+    online: Online
     versions: Versions
 
 
@@ -42,7 +46,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         StorageError, ModelError, PersonaError: as the parts say.
     """
     store = Store(settings.data)
-    catalogue = Catalogue(load_library(), store, Embedder(settings.embedder))
+    embedder = Embedder(settings.embedder)
+    catalogue = Catalogue(load_library(), store, embedder)
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
@@ -56,5 +61,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         compare=Compare(model, worker, store, catalogue, versions),
         label=Label(store),
         learn=Learn(model, worker, store, versions, settings.admin_token),
+        judges=Judges(model, embedder, settings),
+        online=Online(model, worker, store, versions, catalogue),
         versions=versions,
     )

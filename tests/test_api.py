@@ -147,7 +147,7 @@ def test_personas_are_listed(server: Server):
 
 def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/compare", "/vote", "/personas", "/refresh", "/publish", "/export"}
+    assert set(named) == {"/compare", "/vote", "/personas", "/refresh", "/publish", "/export", "/online"}
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):

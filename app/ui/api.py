@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
 from app.services import Services
 from personas import Persona
-from storage.export import preference_rows, write_jsonl
+from storage.export import ai_preference_rows, preference_rows, write_jsonl
 from storage.records import SavedPersona
 
 
@@ -61,7 +62,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             values = {
                 "ratio": ratio,
                 "top_p": top_p,
@@ -111,7 +112,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             choice: the one that stands; first_arm and second_arm: what stood where.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             stands, round_ = services.label.vote(str(round_id), choice, rater_of(str(rater or "")), str(reason or ""))
         return {
             "choice": stands.choice,
@@ -129,7 +130,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             id, name, principle, framing, ratio; with `like` also nearness, the cosine of the meanings.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             if not str(like or "").strip():
                 return [_described(persona) for persona in services.catalogue.all().values()]
             found = services.catalogue.like(str(like))
@@ -162,7 +163,7 @@ def add_endpoints(services: Services) -> None:
         Returns:
             version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             settings = checked(
                 RefreshSettings,
                 objective=objective,
@@ -188,7 +189,7 @@ def add_endpoints(services: Services) -> None:
             persona: id, or empty for all.
             token: the owner's, where one is set.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             if persona:
                 services.catalogue.get(persona)
             services.learn.use(persona, version, token)
@@ -196,19 +197,21 @@ def add_endpoints(services: Services) -> None:
 
     folder = Path(tempfile.mkdtemp(prefix="plumbline-export-"))
 
-    def export(token: str = "") -> str:
+    def export(token: str = "", with_ai_votes: bool = False) -> str:
         """The decisive choices as JSON lines in TRL's preference format.
 
         Args:
             token: the owner's, where one is set.
+            with_ai_votes: judges' choices, too; their rows name an `annotator`.
 
         Returns:
             A file to download.
         """
-        with _errors_for_the_client():
+        with errors_for_the_client():
             services.learn.authorise(token)
             path = folder / "preferences.jsonl"
-            write_jsonl(preference_rows(services.store.votes()), path)
+            ai_votes = services.store.ai_votes() if with_ai_votes else []
+            write_jsonl(chain(preference_rows(services.store.votes()), ai_preference_rows(ai_votes)), path)
         return str(path)
 
     for function in (compare, vote, personas, publish):
@@ -240,11 +243,12 @@ def may_publish(services: Services, token: str) -> bool:
 def _add_export(export: Any) -> None:
     # A file result needs a component; it is on no page.
     token, file = gr.Textbox("", visible=False, label="token"), gr.File(visible=False, label="preferences.jsonl")
-    gr.on([], export, token, file, api_name="export")
+    with_ai_votes = gr.Checkbox(False, visible=False, label="with_ai_votes")
+    gr.on([], export, [token, with_ai_votes], file, api_name="export")
 
 
 @contextmanager
-def _errors_for_the_client() -> Iterator[None]:
+def errors_for_the_client() -> Iterator[None]:
     """Turns the product's errors into ones that Gradio passes on with their message."""
     try:
         yield
