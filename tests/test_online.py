@@ -292,7 +292,7 @@ def test_tokens_of_a_judge_are_kept_to(llama, budget):
     steps = steps_of(events(llama, ByLength(tokens=10), settings)[1])
     spent = steps[-1].cost.prompt_tokens
     assert steps[-1].stopped == "tokens" and steps[-1].win_rate is not None
-    assert len(steps) == 1 if budget == 1 else budget - 110 <= spent <= budget
+    assert len(steps) == 1 if budget == 1 else budget - 70 < spent <= budget
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another(llama):

@@ -82,15 +82,16 @@ class OnlineLoop:
             batch = [next(order) for _ in range(settings.prompts_per_step)]
             seeds = [chance.getrandbits(62) for _ in range(2 * len(batch))]
             made = yield from self._step(learner, step, batch, seeds)
+            win_rate = (yield from self._win_rate(kept_aside)) if step % settings.evaluate_every == 0 else None
             if step == settings.steps:
                 stopped = "steps"
             elif time.monotonic() - began > settings.max_seconds:
                 stopped = "seconds"
             elif not self._can_pay(settings.prompts_per_step + len(kept_aside)):
                 stopped = "tokens"
-            win_rate = None
-            if stopped or step % settings.evaluate_every == 0:
+            if stopped and win_rate is None:
                 win_rate = yield from self._win_rate(kept_aside)
+            if win_rate:
                 stale = 0 if win_rate.value > best else stale + 1
                 best = max(best, win_rate.value)
                 stopped = stopped or ("plateau" if stale >= settings.patience else "")
