@@ -83,24 +83,35 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def refresh(options: argparse.Namespace) -> int:
-    """Learns from a file or from the stored choices; prints a line a step, or one JSON object."""
+    """Learns from a file or from the stored choices; prints a line a step, or one JSON object.
+
+    Under `torchrun` the first process does all that one alone would do; the others only compute their share of every step.
+    """
+    from app.model import LanguageModel
+    from app.refresh import processes
     from app.refresh.pairs import read_pairs
-    from app.refresh.trainer import RefreshSettings, Step
+    from app.refresh.trainer import RefreshSettings, Step, follow
     from app.services import build
 
-    names = ("objective", "beta", "sft_weight", "epochs", "learning_rate", "seed")
+    environment = Settings()
+    environment = environment.model_copy(update={"device": processes.join(environment.device)})
+    if processes.index() > 0:
+        follow(LanguageModel.load(options.model or environment.model, environment.device), "in_training")
+        return 0
+    names = ("objective", "beta", "sft_weight", "epochs", "learning_rate", "seed", "precision")
     settings = checked(RefreshSettings, **{n: getattr(options, n) for n in names if getattr(options, n) is not None})
     pairs = read_pairs(options.pairs) if options.pairs else None
-    services = build(Settings(), options.model)
+    services = build(environment, options.model)
     if options.persona:
         services.catalogue.get(options.persona)
     scope = options.persona or ""
     pairs = services.learn.pairs(options.persona) if pairs is None else pairs
     if options.with_ai_votes:
         pairs += services.learn.ai_pairs(options.persona)
-    outcome = None
+    outcome, shares = None, []
     for item in services.learn.refresh(pairs, scope, settings):
         if isinstance(item, Step):
+            shares.append(item.shares)
             print(f"step {item.step}/{item.steps}: loss {item.loss:.4f}, accuracy {item.accuracy:.2f}", file=sys.stderr)
         else:
             outcome = item
@@ -111,6 +122,8 @@ def refresh(options: argparse.Namespace) -> int:
         "before": {"accuracy": outcome.before.value, "interval": outcome.before.interval},
         "after": {"accuracy": outcome.after.value, "interval": outcome.after.interval},
         "losses": outcome.losses,
+        "processes": len(shares[0]),
+        "pairs_per_process": [sum(of_one) for of_one in zip(*shares, strict=True)],
         "seconds": outcome.seconds,
         "published": outcome.published,
         "reason": outcome.reason,
@@ -194,6 +207,11 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
     two.add_argument("--seed", type=int)
     two.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, beside people's")
+    two.add_argument(
+        "--precision",
+        choices=["fp32", "bf16", "auto"],
+        help="of the computing; default fp32, which is exact; auto is bf16 where this machine multiplies it natively",
+    )
     two.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     three = commands.add_parser("export", help="write the choices as preference pairs")

@@ -52,6 +52,7 @@ class LanguageModel:
         self._made_room: dict[str, Path] = {}
         self._active: str | None = None
         self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.takes_masks = _takes_masks(model)
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", None) or 1024)
         # What the model's makers found it to need; the starter's trainer writes it, too.
         self.no_repeat_ngram = int(model.generation_config.no_repeat_ngram_size or 0)
@@ -227,6 +228,36 @@ class LanguageModel:
             input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=False
         ).logits
 
+    def logits_at(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        adapter: str | None,
+    ) -> Tensor:
+        """Logits at some places of whole rows, shape (places, vocabulary), differentiable in the adapter's weights.
+
+        Args:
+            input_ids, position_ids: shape (rows, tokens).
+            attention_mask: of ones and zeros, shape (rows, tokens); or, where the model `takes_masks`, whether a token (third
+                dimension) sees another (fourth), shape (rows, 1, tokens, tokens).
+            rows, columns: the places, shape (places,).
+            adapter: the loaded adapter; None is the original model.
+        """
+        self._activate(adapter)
+        # The head is the dearest layer of a small model, and its logits the largest tensor: it gets no more than is asked for.
+        only_these = self._model.get_output_embeddings().register_forward_pre_hook(
+            lambda _, inputs: (inputs[0][rows, columns][None],)
+        )
+        try:
+            return self._model(
+                input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+            ).logits[0]
+        finally:
+            only_these.remove()
+
     # --- adapters
 
     def new_adapter(self, name: str, rank: int, seed: int) -> list[torch.nn.Parameter]:
@@ -308,6 +339,21 @@ class LanguageModel:
             self._peft.base_model.enable_adapter_layers()
             self._peft.set_adapter(adapter)
         self._active = adapter
+
+
+def _takes_masks(model: Any) -> bool:
+    # Whether a forward may be told token by token who sees whom: every layer attends to all there is, by transformers' common
+    # attention, which hands a mask of four dimensions on as it stands. A sliding window would be lost with it, and a recurrent
+    # layer would not look at it.
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    return (
+        model._supports_attention_backend
+        and model.config._attn_implementation == "sdpa"
+        and set(kinds) == {"full_attention"}
+        and not getattr(config, "sliding_window", None)
+        and "position_ids" in inspect.signature(model.forward).parameters
+    )
 
 
 def _lora(rank: int) -> LoraConfig:

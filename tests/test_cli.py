@@ -114,6 +114,8 @@ def test_refresh_from_a_file_makes_a_version_that_compare_takes(capsys: pytest.C
         "before",
         "after",
         "losses",
+        "processes",
+        "pairs_per_process",
         "seconds",
         "published",
         "reason",

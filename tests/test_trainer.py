@@ -101,7 +101,7 @@ def test_log_probabilities_of_padded_rows_are_those_of_each_row_alone(model):
                 sum(scores[first + j - 1, token].item() for j, token in enumerate(answer)), abs=1e-3
             )
     differences = torch.tensor(chosen) - torch.tensor(rejected)
-    assert torch.allclose(margins(model, pairs, None, at_once=2), differences, atol=1e-3)
+    assert torch.allclose(margins(model, pairs, None, tokens_at_once=100), differences, atol=1e-3)
 
 
 # --- learning

@@ -9,7 +9,10 @@ from app.errors import InputError
 from app.model import LanguageModel
 from app.prompts import with_system
 from app.refresh.objectives import answer_logps
+from app.refresh.packing import pack
 from app.refresh.pairs import Pair
+
+TOKENS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class EncodedPair:
     context: list[int]
     chosen: list[int]
     rejected: list[int]
+
+    @property
+    def tokens(self) -> int:
+        """How many there are with the prompt read once."""
+        return len(self.context) + len(self.chosen) + len(self.rejected)
 
 
 def encode(model: LanguageModel, pairs: list[Pair]) -> list[EncodedPair]:
@@ -44,27 +52,50 @@ def encode(model: LanguageModel, pairs: list[Pair]) -> list[EncodedPair]:
 
 
 def logps(model: LanguageModel, pairs: list[EncodedPair], adapter: str | None) -> tuple[Tensor, Tensor]:
-    """Summed log-probabilities of chosen and rejected answers, each of shape (pairs,), in one forward of 2 x pairs rows."""
-    rows = [(p.context, p.chosen) for p in pairs] + [(p.context, p.rejected) for p in pairs]
-    summed = row_logps(model, rows, adapter)
-    return summed[: len(pairs)], summed[len(pairs) :]
+    """Summed log-probabilities of chosen and rejected answers, each of shape (pairs,), in one forward.
+
+    A pair is one row with its prompt read once where the model `takes_masks`; else two rows.
+    """
+    if model.takes_masks:
+        summed = _summed(model, [(pair.context, [pair.chosen, pair.rejected]) for pair in pairs], adapter)
+    else:
+        summed = row_logps(
+            model, [(pair.context, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)], adapter
+        )
+    return summed[0::2], summed[1::2]
 
 
 def row_logps(model: LanguageModel, rows: list[tuple[list[int], list[int]]], adapter: str | None) -> Tensor:
     """Summed log-probabilities of the answers of (context, answer) rows of token ids, shape (rows,), in one forward."""
-    width = max(len(context) + len(answer) for context, answer in rows)
+    return _summed(model, [(context, [answer]) for context, answer in rows], adapter)
 
-    def padded(rows: list[list[int]], fill: int) -> Tensor:
-        return torch.tensor([row + [fill] * (width - len(row)) for row in rows], device=model.device)
 
-    ids = padded([context + answer for context, answer in rows], model.pad_id)
-    attended = padded([[1] * (len(context) + len(answer)) for context, answer in rows], 0)
-    answered = padded([[0] * len(context) + [1] * len(answer) for context, answer in rows], 0)
-    return answer_logps(model.logits(ids, attended, adapter), ids, answered)
+def _summed(model: LanguageModel, rows: list[tuple[list[int], list[list[int]]]], adapter: str | None) -> Tensor:
+    packed = pack(rows, model.pad_id, model.device)
+    logits = model.logits_at(
+        packed.input_ids, packed.attention_mask, packed.position_ids, packed.rows, packed.columns, adapter
+    )
+    return answer_logps(logits, packed.targets, packed.lengths)
+
+
+def micro_batches(pairs: list[EncodedPair], tokens_at_once: int = TOKENS_AT_ONCE) -> list[list[int]]:
+    """Indices of pairs of like length together, so that little is padded, at most so many tokens, or else one pair, at a time."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(pairs)), key=lambda i: pairs[i].tokens):  # so the newest is the widest of its batch
+        if batches and (len(batches[-1]) + 1) * pairs[i].tokens <= tokens_at_once:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
 
 
 @torch.inference_mode()
-def margins(model: LanguageModel, pairs: list[EncodedPair], adapter: str | None, at_once: int = 8) -> Tensor:
+def margins(
+    model: LanguageModel, pairs: list[EncodedPair], adapter: str | None, tokens_at_once: int = TOKENS_AT_ONCE
+) -> Tensor:
     """`log p(chosen) - log p(rejected)` of each pair, shape (pairs,); the difference of two policies' margins is `d`."""
-    parts = [logps(model, pairs[i : i + at_once], adapter) for i in range(0, len(pairs), at_once)]
-    return torch.cat([chosen - rejected for chosen, rejected in parts]).cpu()
+    found = torch.empty(len(pairs))
+    for indices in micro_batches(pairs, tokens_at_once):
+        chosen, rejected = logps(model, [pairs[i] for i in indices], adapter)
+        found[indices] = (chosen - rejected).cpu()
+    return found

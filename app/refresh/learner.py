@@ -4,6 +4,7 @@ It knows neither where the pairs come from nor in which order: the trainer hands
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from app.model import LanguageModel
-from app.refresh.answers import EncodedPair, logps
+from app.refresh import processes
+from app.refresh.answers import EncodedPair, logps, micro_batches
 from app.refresh.objectives import OBJECTIVES
 
 
@@ -30,6 +32,8 @@ class RefreshSettings(BaseModel):
     rank: of the LoRA, on all linear layers.
     pairs_per_step: the batch.
     seed: of the adapter's start, of the order and of the held-out split.
+    precision: in which the model computes while it learns; the adapter itself is kept in fp32. "fp32" is exact, "bf16" is autocast,
+        "auto" is bf16 where the processor or the GPU multiplies it natively.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,18 +47,27 @@ class RefreshSettings(BaseModel):
     rank: int = Field(8, ge=1, le=256)
     pairs_per_step: int = Field(4, ge=1, le=256)
     seed: int = Field(0, ge=0, lt=2**32)
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
 
 
 @dataclass(frozen=True)
 class Step:
     """What one optimiser step did: `loss` is the mean of the objective's over its pairs, `accuracy` the share with chosen above
-    rejected, ties half, and `margin` the mean of `beta d`, `d` of summed log-probabilities whatever the objective."""
+    rejected, ties half, and `margin` the mean of `beta d`, `d` of summed log-probabilities whatever the objective. `shares`: how
+    many of its pairs each process computed."""
 
     step: int
     steps: int
     loss: float
     accuracy: float
     margin: float
+    shares: tuple[int, ...] = ()
+
+
+def schedule(step: int, steps: int) -> float:
+    """The share of the learning rate at a step, from 0: up over the first tenth, then straight down towards zero."""
+    warmup = max(1, steps // 10)
+    return min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
 
 
 class Learner:
@@ -66,21 +79,27 @@ class Learner:
         model: gets the adapter; its own weights stay as they are.
         settings: how to learn.
         adapter: the new adapter's name.
-        steps: how many are meant to come: the learning rate warms up over the first tenth and falls to zero over the rest.
+        steps: how many are meant to come, for the `schedule` of the learning rate.
     """
 
     def __init__(self, model: LanguageModel, settings: RefreshSettings, adapter: str, steps: int):
         self._model, self._settings, self._adapter = model, settings, adapter
         self._steps, self._done = steps, 0
+        self._bf16 = settings.precision == "bf16" or (settings.precision == "auto" and _has_bf16(model.device))
         self._parameters = model.new_adapter(adapter, settings.rank, settings.seed)
         self._optimizer = torch.optim.AdamW(self._parameters, lr=settings.learning_rate, weight_decay=0.0)
-        warmup = max(1, steps // 10)
-        self._scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
-        )
+        self._scheduler = torch.optim.lr_scheduler.LambdaLR(self._optimizer, partial(schedule, steps=steps))
+
+    def reference(self, batch: list[EncodedPair]) -> Tensor:
+        """Summed log-probabilities under the base, the adapter off, shape (2, pairs), as `step` wants them: in its precision."""
+        found = torch.zeros(2, len(batch), device=self._model.device)
+        for indices in self._my_parts(batch):
+            with torch.no_grad(), self._autocast():
+                found[:, indices] = torch.stack(logps(self._model, [batch[i] for i in indices], None))
+        return processes.summed(found)
 
     def step(self, batch: list[EncodedPair], reference: Tensor) -> Step:
-        """One optimiser step on the mean loss of a batch.
+        """One optimiser step on the mean loss of a batch. Of several processes each takes the same batch and computes its share.
 
         Args:
             batch: at least one pair.
@@ -89,27 +108,55 @@ class Learner:
         Returns:
             What the step found, measured before the adapter moved.
         """
-        settings, reference = self._settings, reference.to(self._model.device)
-        with torch.enable_grad():
-            chosen, rejected = logps(self._model, batch, self._adapter)
-            lengths = {
-                "chosen_tokens": torch.tensor([len(pair.chosen) for pair in batch], device=chosen.device),
-                "rejected_tokens": torch.tensor([len(pair.rejected) for pair in batch], device=chosen.device),
-            }
-            losses, chosen_rewards, rejected_rewards = OBJECTIVES[settings.objective](
-                chosen, rejected, *reference, settings.beta, settings.label_smoothing,
-                **(lengths if settings.objective == "ipo" else {}),
-            )  # fmt: skip
-            (losses - settings.sft_weight * chosen / lengths["chosen_tokens"]).mean().backward()
+        reference = reference.to(self._model.device)
+        # Sums of the loss, of the pairs won and of the margins; then how many pairs each process computed.
+        totals = torch.zeros(3 + processes.count(), dtype=torch.float64)
+        for indices in self._my_parts(batch):
+            losses, gaps = self._backward([batch[i] for i in indices], reference[:, indices], len(batch))
+            totals[:3] += torch.tensor([losses.sum(), share_above_zero(gaps) * len(gaps), gaps.sum()])
+            totals[3 + processes.index()] += len(indices)
+        processes.sum_gradients(self._parameters)
+        totals = processes.summed(totals)
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimizer.step()
         self._scheduler.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._done += 1
-        gaps = chosen_rewards - rejected_rewards
-        return Step(self._done, self._steps, losses.mean().item(), share_above_zero(gaps), gaps.mean().item())
+        loss, accuracy, margin = (totals[:3] / len(batch)).tolist()
+        return Step(self._done, self._steps, loss, accuracy, margin, tuple(int(n) for n in totals[3:]))
+
+    def _backward(self, pairs: list[EncodedPair], reference: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+        # Adds these pairs' part of the batch's mean to the gradients; returns their losses and margins, each of shape (pairs,).
+        settings = self._settings
+        with torch.enable_grad():
+            with self._autocast():
+                chosen, rejected = logps(self._model, pairs, self._adapter)
+            lengths = {
+                "chosen_tokens": torch.tensor([len(pair.chosen) for pair in pairs], device=chosen.device),
+                "rejected_tokens": torch.tensor([len(pair.rejected) for pair in pairs], device=chosen.device),
+            }
+            losses, chosen_rewards, rejected_rewards = OBJECTIVES[settings.objective](
+                chosen, rejected, *reference, settings.beta, settings.label_smoothing,
+                **(lengths if settings.objective == "ipo" else {}),
+            )  # fmt: skip
+            ((losses - settings.sft_weight * chosen / lengths["chosen_tokens"]).sum() / batch_size).backward()
+        return losses.detach(), chosen_rewards - rejected_rewards
+
+    def _my_parts(self, batch: list[EncodedPair]) -> list[list[int]]:
+        mine = processes.share(range(len(batch)))
+        return [[mine[i] for i in part] for part in micro_batches([batch[i] for i in mine])]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16)
 
 
 def share_above_zero(gaps: Tensor) -> float:
     """The share of pairs with `d > 0`, ties as half: an untrained adapter scores 0.5."""
     return float((gaps > 0).float().mean() + 0.5 * (gaps == 0).float().mean())
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

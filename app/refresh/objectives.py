@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, relu
 
@@ -99,17 +100,16 @@ def _smoothed(loss: Callable[[Tensor], Tensor], margins: Tensor, label_smoothing
 OBJECTIVES = {"dpo": dpo_loss, "ipo": ipo_mean_loss, "slic": slic_loss}
 
 
-def answer_logps(logits: Tensor, input_ids: Tensor, answer_mask: Tensor) -> Tensor:
-    """Summed log-probability of each row's answer.
+def answer_logps(logits: Tensor, targets: Tensor, lengths: list[int]) -> Tensor:
+    """Summed log-probability of each answer.
 
     Args:
-        logits: shape (rows, tokens, vocabulary).
-        input_ids: shape (rows, tokens).
-        answer_mask: 1 where a token belongs to the answer, shape (rows, tokens); the first token never does.
+        logits: from which each token of the answers is predicted, one answer after another, shape (answer tokens, vocabulary).
+        targets: those tokens, shape (answer tokens,).
+        lengths: how many of them each answer has.
 
     Returns:
-        Shape (rows,), fp32.
+        Shape (answers,), fp32.
     """
-    targets = input_ids[:, 1:]
-    losses = cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none").view_as(targets)
-    return -(losses * answer_mask[:, 1:]).sum(-1)
+    logps = -cross_entropy(logits.float(), targets, reduction="none")
+    return torch.stack([answer.sum() for answer in logps.split(lengths)])

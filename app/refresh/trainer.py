@@ -3,13 +3,16 @@
 The reference is the base with the adapter off, computed once for every pair. It knows no database, no versions and no page.
 """
 
+import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import torch
 
 from app.model import LanguageModel
+from app.refresh import processes
 from app.refresh.answers import EncodedPair, encode, logps, margins, row_logps
 from app.refresh.learner import Learner, RefreshSettings, Step, share_above_zero
 
@@ -19,6 +22,7 @@ __all__ = [
     "RefreshSettings",
     "Step",
     "encode",
+    "follow",
     "logps",
     "margins",
     "row_logps",
@@ -32,27 +36,40 @@ USUAL_STEPS, FEWEST_EPOCHS = 32, 2
 def train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSettings, adapter: str) -> Iterator[Step]:
     """Adds a fresh adapter named `adapter` to the model and trains it; yields after every optimiser step.
 
-    Between two yields the model may be used with any other adapter. Whoever stops early should `drop_adapter`.
+    Between two yields the model may be used with any other adapter. Whoever stops early should `drop_adapter`. Of several
+    processes the first calls this, and all others `follow`.
     """
-    batches = _batches(len(pairs), settings)
-    learner = Learner(model, settings, adapter, len(batches))
-    reference = torch.full((2, len(pairs)), torch.nan, device=model.device)
-    for indices in batches:
-        batch = [pairs[i] for i in indices]
-        if (
-            reference[:, indices].isnan().any()
-        ):  # once for every pair, in the first epoch, so that no step is a long one
-            with torch.no_grad():
-                reference[:, indices] = torch.stack(logps(model, batch, None))
-        yield learner.step(batch, reference[:, indices])
+    if processes.count() > 1:
+        processes.from_first(json.dumps([settings.model_dump(), [astuple(pair) for pair in pairs]]))
+    yield from _train(model, pairs, settings, adapter)
 
 
-def _batches(pairs: int, settings: RefreshSettings) -> list[list[int]]:
+def follow(model: LanguageModel, adapter: str) -> None:
+    """What every process but the first does in place of `train`: the same steps with a share of the pairs, and nothing else."""
+    settings, pairs = json.loads(processes.from_first(""))
+    for _ in _train(model, [EncodedPair(*pair) for pair in pairs], RefreshSettings(**settings), adapter):
+        pass
+
+
+def batches(pairs: int, settings: RefreshSettings) -> list[list[int]]:
+    """Which pairs each step sees, by their numbers, all epochs one after another, each in an order of its own."""
     order = random.Random(settings.seed)
-    batches: list[list[int]] = []
+    steps: list[list[int]] = []
     steps_an_epoch = math.ceil(pairs / settings.pairs_per_step)
     for _ in range(settings.epochs or max(FEWEST_EPOCHS, math.ceil(USUAL_STEPS / steps_an_epoch))):
         indices = list(range(pairs))
         order.shuffle(indices)
-        batches += [indices[i : i + settings.pairs_per_step] for i in range(0, pairs, settings.pairs_per_step)]
-    return batches
+        steps += [indices[i : i + settings.pairs_per_step] for i in range(0, pairs, settings.pairs_per_step)]
+    return steps
+
+
+def _train(model: LanguageModel, pairs: list[EncodedPair], settings: RefreshSettings, adapter: str) -> Iterator[Step]:
+    steps = batches(len(pairs), settings)
+    learner = Learner(model, settings, adapter, len(steps))
+    reference = torch.full((2, len(pairs)), torch.nan, device=model.device)
+    for indices in steps:
+        batch = [pairs[i] for i in indices]
+        # Once for every pair, in the first epoch, so that no step is a long one.
+        if reference[:, indices].isnan().any():
+            reference[:, indices] = learner.reference(batch)
+        yield learner.step(batch, reference[:, indices])
