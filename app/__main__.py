@@ -14,6 +14,7 @@ from app.errors import PlumblineError, checked
 from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
+from app.versions_command import add_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -218,6 +219,8 @@ def _parser() -> argparse.ArgumentParser:
     three.set_defaults(run=export)
     three.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
     three.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, marked by their annotator")
+
+    add_parser(commands)
 
     four = commands.add_parser("serve", help="start the page, as `python app.py` does")
     four.set_defaults(run=serve)

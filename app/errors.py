@@ -46,7 +46,8 @@ def checked(kind: type[Checked], **values: Any) -> Checked:
         return kind(**values)
     except ValidationError as error:
         faults = (
-            f"{'.'.join(map(str, e['loc']))} is {_short(e.get('input'))}: {e['msg'].lower()}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc']))} is {_short(e.get('input'))}: {e['msg'][:1].lower()}{e['msg'][1:]}"
+            for e in error.errors()
         )
         raise InputError("; ".join(faults)) from error
 

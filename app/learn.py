@@ -86,14 +86,15 @@ class Learn:
         expected = self._admin_token.get_secret_value() if self._admin_token else ""
         if expected and not hmac.compare_digest(expected.encode(), (token or "").encode()):
             raise NotAllowedError(
-                "this needs the owner's token: publishing, rollback and export are the owner's here; give the token that PLUMBLINE_ADMIN_TOKEN holds"
+                "this needs the owner's token: publishing, rollback, export and adapter files are the owner's here; give the token that PLUMBLINE_ADMIN_TOKEN holds"
             )
 
     def pairs(self, persona: str | None) -> list[Pair]:
         """Pairs from the decisive votes, of one persona or, with None, of all; prompts without the principle."""
         votes = decisive(self._store.votes(persona))
         return [
-            make_pair(r.messages, r.answers[chosen].text, r.answers[rejected].text) for _, r, chosen, rejected in votes
+            make_pair(r.messages, r.answers[chosen].text, r.answers[rejected].text, r.id)
+            for _, r, chosen, rejected in votes
         ]
 
     def ai_pairs(self, persona: str | None) -> list[Pair]:
@@ -181,7 +182,9 @@ class Learn:
             reason=reason,
             samples=samples,
         )
-        self._store.add_version(self._record(outcome, scope, settings), publish=passed)
+        # All pairs of a round share its prompt, and so its side of the split.
+        rounds = {p.round: aside for part, aside in ((training, False), (held_out, True)) for p in part if p.round}
+        self._store.add_version(self._record(outcome, scope, settings, current or ""), publish=passed, rounds=rounds)
         yield outcome
 
     def _save(self, adapter: str, folder: Path) -> None:
@@ -208,7 +211,7 @@ class Learn:
             answers.append(self.model.decode(tokens))
         return answers
 
-    def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings) -> Version:
+    def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings, parent: str) -> Version:
         metrics = {
             key: value for key, value in asdict(outcome).items() if key in ("before", "after", "losses", "samples")
         }
@@ -224,6 +227,7 @@ class Learn:
             seconds=outcome.seconds,
             published=outcome.published,
             reason=outcome.reason,
+            parent=parent,
         )
 
 

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
 
 from app.errors import InputError, ModelError
 from app.starter import WEIGHTS_FOLDER
@@ -51,6 +53,14 @@ class LanguageModel:
         self._folders: dict[str, Path] = {}
         self._made_room: dict[str, Path] = {}
         self._active: str | None = None
+        # Before any adapter wraps them. transformers' Conv1D, of GPT-2, keeps its weight the other way round.
+        self.linear_layers: dict[str, tuple[int, int]] = {
+            key: (layer.in_features, layer.out_features)
+            if isinstance(layer, torch.nn.Linear)
+            else tuple(layer.weight.shape)
+            for key, layer in model.named_modules()
+            if isinstance(layer, torch.nn.Linear | Conv1D)
+        }
         self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.takes_masks = _takes_masks(model)
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", None) or 1024)
@@ -276,16 +286,24 @@ class LanguageModel:
         read again where somebody is still answering with it.
 
         Raises:
-            ModelError: the folder holds no adapter that fits this model.
+            ModelError: the folder is gone, or holds no adapter that fits this model in every tensor.
         """
         if name in self._folders:
             self._folders[name] = self._folders.pop(name)
             return
+        if not all((folder / file).is_file() for file in (SAFETENSORS_WEIGHTS_NAME, CONFIG_NAME)):
+            # peft would look for the folder's name on the hub, and for a pickle.
+            raise ModelError(
+                f"the adapter in {folder} is not there any more, it may have been deleted; choose another version or the original model"
+            )
         try:
             with torch.inference_mode(
                 False
             ):  # a decode may ask for it; what is made in there could never be switched again
-                self._with_adapters().load_adapter(folder, adapter_name=name, use_safetensors=True)
+                result = self._with_adapters().load_adapter(folder, adapter_name=name, use_safetensors=True)
+            missing = [key for key in result.missing_keys if f".{name}." in key]
+            if missing or result.unexpected_keys:  # which peft only warns of
+                raise ValueError(f"tensors missing: {missing[:2]}, not in the model: {result.unexpected_keys[:2]}")
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
             self.drop_adapter(name)
             raise ModelError(

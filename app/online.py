@@ -232,6 +232,8 @@ class Online:
             seconds=outcome.seconds,
             published=outcome.published,
             reason=outcome.reason,
+            parent=self._versions.in_use(scope),
+            origin="online",
         )
 
 

@@ -8,10 +8,12 @@ from app.embedding import Embedder
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
+from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
 from app.refresh.adapters import AdapterFolder
 from app.settings import Settings
+from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.worker import Worker
 from personas import load_library
@@ -33,6 +35,8 @@ class Services:
     judges: Judges
     online: Online
     versions: Versions
+    manage: ManageVersions
+    upload: UploadVersion
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -52,6 +56,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
     versions = Versions(model, store, adapters)
+    learn = Learn(model, worker, store, versions, settings.admin_token)
     return Services(
         settings=settings,
         store=store,
@@ -60,8 +65,10 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         worker=worker,
         compare=Compare(model, worker, store, catalogue, versions),
         label=Label(store),
-        learn=Learn(model, worker, store, versions, settings.admin_token),
+        learn=learn,
         judges=Judges(model, embedder, settings),
         online=Online(model, worker, store, versions, catalogue),
         versions=versions,
+        manage=ManageVersions(store, adapters, learn.authorise),
+        upload=UploadVersion(model, worker, store, adapters, learn.authorise),
     )

@@ -4,13 +4,11 @@ It knows records; it does not know models or the page.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.errors import StorageError
+from storage.files import whole_file
 from storage.records import AIVote, Round, Vote
 
 # Answers that stop in mid-sentence would teach stopping in mid-sentence.
@@ -90,24 +88,9 @@ def write_jsonl(rows: Iterable[dict[str, Any]], path: Path) -> int:
     Raises:
         StorageError: the file cannot be written; what stood there before still does.
     """
-    partial = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            partial = Path(file.name)
-            count = 0
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"the export could not be written to {str(path)!r} ({error.strerror}); choose a folder that exists and can be written"
-        ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+    count = 0
+    with whole_file(path) as file:
+        for row in rows:
+            file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
+            count += 1
     return count

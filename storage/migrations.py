@@ -88,6 +88,26 @@ def m003_versions(db: Database) -> None:
 
 
 @migrations()
+def m004_lineage(db: Database) -> None:
+    """Where a version comes from, and whether it was deleted; objective and seed stand in its settings."""
+    versions = db["versions"]
+    versions.add_column("parent", str)  # the version in use before it; empty: the original model; NULL: not recorded
+    versions.add_column("reference", str, not_null_default="base")  # what the objective measured against
+    versions.add_column("origin", str, not_null_default="refresh")
+    versions.add_column("deleted", str, not_null_default="")  # when; the row stays, so that no number is used twice
+    # The oldest versions are from before there was a choice.
+    db.execute(
+        "update versions set settings = json_set(settings, '$.objective', 'dpo') where json_extract(settings, '$.objective') is null"
+    )
+    db["version_pairs"].create(
+        # No foreign key to rounds: a person may take theirs away, and what a version learnt from is then only a number.
+        {"version": str, "round": str, "held_out": int},
+        pk=("version", "round"),
+        foreign_keys=[("version", "versions", "id")],
+    )
+
+
+@migrations()
 def m005_ai_votes(db: Database) -> None:
     """What annotators chose in the online loop. A table of its own: nothing that reads people's votes meets them."""
     db["ai_votes"].create(

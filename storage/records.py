@@ -93,7 +93,13 @@ class SavedPersona:
 
 @dataclass(frozen=True)
 class Version:
-    """One refresh and the adapter it made. `scope` is a persona id, or "" for all. `metrics` is what was measured."""
+    """One adapter and how it was made. `scope` is a persona id, or "" for all. `metrics` is what was measured.
+
+    parent: the version that was in use for the scope when this one was made, that it was compared with and would replace; "" is
+        the original model, None not known. Training itself starts from the base, not from the parent.
+    reference: the policy that the objective measured against: "base", or "" where nothing was trained here.
+    origin: "refresh", "online" or "upload".
+    """
 
     id: str
     scope: str
@@ -107,3 +113,16 @@ class Version:
     published: bool
     reason: str
     created: str = ""
+    parent: str | None = None
+    reference: str = "base"
+    origin: str = "refresh"
+
+    @property
+    def objective(self) -> str:
+        """What was minimised, such as "dpo"; empty where nothing was trained here."""
+        return str(self.settings.get("objective", ""))
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the training; None where nothing was trained here."""
+        return self.settings.get("seed")

@@ -22,6 +22,13 @@ BUSY_SECONDS = 10.0
 LONGEST_REASON = 2000
 OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
 VOTED = f"select round from votes where round in ({OF_PERSONA})"
+# The last publication of a scope stands; one of another model's version does not end it, see `Store.published`.
+IN_USE = """
+    select distinct p.version, p.scope from publications p join versions v on v.id = p.version where not exists (
+        select 1 from publications q left join versions w on w.id = q.version
+        where q.scope = p.scope and q.id > p.id and (q.version = '' or w.model_revision = v.model_revision))
+    order by p.scope
+"""
 
 
 class Store:
@@ -131,7 +138,8 @@ class Store:
     def counts(self) -> dict[str, int]:
         """How many rounds, votes, personas and versions are stored."""
         with self._open() as db:
-            return {name: db[name].count for name in ("rounds", "votes", "personas", "versions")}
+            counts = {name: db[name].count for name in ("rounds", "votes", "personas")}
+            return {**counts, "versions": db["versions"].count_where("deleted = ''")}
 
     def prompts(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
         """The different conversations of the newest rounds, newest first; of one persona where given."""
@@ -181,23 +189,29 @@ class Store:
     # --- versions
 
     def next_version_id(self) -> str:
-        """The name of the next version: one more than the highest that is known."""
+        """The name of the next version: one more than the highest that ever was."""
         with self._open() as db:
             numbers = [int(row["id"][1:]) for row in db["versions"].rows_where(select="id")]
         return f"v{max(numbers, default=0) + 1}"
 
-    def add_version(self, version: Version, publish: bool) -> None:
-        """Stores a version and, with `publish`, makes it the one in use for its scope; both or neither."""
+    def add_version(self, version: Version, publish: bool, rounds: dict[str, bool] | None = None) -> None:
+        """Stores a version and, with `publish`, makes it the one in use for its scope; both or neither.
+
+        Args:
+            rounds: the rounds that its pairs came from, and whether a round's were kept aside.
+        """
         row = {**asdict(version), "created": _now()}
+        pairs = [{"version": version.id, "round": id_, "held_out": aside} for id_, aside in (rounds or {}).items()]
         with self._write() as db:
             db["versions"].insert(row | {key: json.dumps(row[key]) for key in ("settings", "metrics")})
+            db["version_pairs"].insert_all(pairs)
             if publish:
                 db["publications"].insert({"created": _now(), "scope": version.scope, "version": version.id})
 
     def versions(self) -> list[Version]:
-        """All versions, newest first."""
+        """All versions that were not deleted, newest first."""
         with self._open() as db:
-            rows = list(db["versions"].rows_where(order_by="rowid desc"))
+            rows = list(db["versions"].rows_where("deleted = ''", order_by="rowid desc"))
         return [_version(row) for row in rows]
 
     def version(self, version_id: str) -> Version:
@@ -207,18 +221,51 @@ class Store:
             NotFoundError: no such version.
         """
         with self._open() as db:
-            rows = list(db["versions"].rows_where("id = ?", [version_id]))
-        if not rows:
-            raise NotFoundError(
-                f"the adapter version {version_id[:40]!r} does not exist; give one that is listed, or 'none' for the original model"
-            )
-        return _version(rows[0])
+            return _version(_version_row(db, version_id))
+
+    def rounds_of(self, version_id: str) -> dict[str, bool]:
+        """The rounds that a version's pairs came from, and whether a round's were kept aside."""
+        with self._open() as db:
+            rows = list(db["version_pairs"].rows_where("version = ?", [version_id], order_by="rowid"))
+        return {row["round"]: bool(row["held_out"]) for row in rows}
+
+    def uses(self) -> dict[str, list[str]]:
+        """The versions that answer somewhere, each with the scopes that chose it."""
+        used: dict[str, list[str]] = {}
+        with self._open() as db:
+            for version, scope in db.execute(IN_USE).fetchall():
+                used.setdefault(version, []).append(scope)
+        return used
+
+    def delete_version(self, version_id: str) -> None:
+        """Marks a version as deleted; its number is not used again.
+
+        Raises:
+            NotFoundError: no such version.
+            InputError: it is in use; the message says where.
+        """
+        with self._write() as db:
+            _version_row(db, version_id)
+            used = [
+                scope or "all personas" for version, scope in db.execute(IN_USE).fetchall() if version == version_id
+            ]
+            if used:
+                raise InputError(
+                    f"the adapter version {version_id!r} is in use for {', '.join(used)[:200]}; "
+                    "choose another version or the original model there first, then delete it"
+                )
+            db["versions"].update(version_id, {"deleted": _now()})
+
+    def deleted_versions(self) -> list[str]:
+        """The ids of all versions that were deleted."""
+        with self._open() as db:
+            return [row["id"] for row in db["versions"].rows_where("deleted <> ''", select="id", order_by="rowid")]
 
     def publish(self, scope: str, version_id: str) -> None:
         """From now on `scope` answers with this version; "" goes back to the original model."""
-        if version_id:
-            self.version(version_id)
         with self._write() as db:
+            if version_id:
+                _version_row(db, version_id)  # in the same transaction: it may be deleted meanwhile
             db["publications"].insert({"created": _now(), "scope": scope, "version": version_id})
 
     def published(self, scope: str, model_revision: str | None = None) -> str:
@@ -279,6 +326,16 @@ def _round(row: dict[str, Any], answers: list[dict[str, Any]]) -> Round:
     decoded = {key: json.loads(row[key]) for key in ("principles", "messages", "settings")}
     parsed = {a["arm"]: _record(Answer, {**a, "token_ids": json.loads(a["token_ids"])}) for a in answers}
     return _record(Round, {**row, **decoded, "blind": bool(row["blind"]), "answers": parsed})
+
+
+def _version_row(db: Database, version_id: str) -> dict[str, Any]:
+    rows = list(db["versions"].rows_where("id = ?", [version_id]))
+    if not rows or rows[0]["deleted"]:
+        fault = "was deleted" if rows else "does not exist"
+        raise NotFoundError(
+            f"the adapter version {version_id[:40]!r} {fault}; give one that is listed, or 'none' for the original model"
+        )
+    return rows[0]
 
 
 def _version(row: dict[str, Any]) -> Version:

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import uuid
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pydantic import SecretStr
 
@@ -147,7 +148,8 @@ def test_personas_are_listed(server: Server):
 
 def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/compare", "/vote", "/personas", "/refresh", "/publish", "/export", "/online"}
+    versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
+    assert set(named) == {"/compare", "/vote", "/personas", "/refresh", "/publish", "/export", "/online"} | versions
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):
@@ -393,6 +395,123 @@ def test_private_event_of_the_learn_button_does_not_publish_without_the_token(gu
     assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
 
 
+# --- adapter versions
+
+
+def test_version_is_listed_downloaded_uploaded_and_deleted(server: Server):
+    client, persona = server.client(), "cheerleader"
+    for number in range(10):
+        add_choice(server.services.store, number, persona)
+    made = client.predict(persona=persona, epochs=4, api_name="/refresh")["version"]
+    listed = {version["version"]: version for version in client.predict(api_name="/versions")}
+    assert (listed[made]["scope"], listed[made]["origin"], listed[made]["parent"]) == (persona, "refresh", "")
+    assert (listed[made]["objective"], listed[made]["reference"], listed[made]["seed"]) == ("dpo", "base", 0)
+    assert set(listed[made]["after"]) == {"value", "n", "interval"} and "samples" not in json.dumps(listed)
+    path = Path(client.predict(made, api_name="/download_version"))
+    with zipfile.ZipFile(path) as archive:
+        assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} == set(archive.namelist())
+    brought = client.predict(handle_file(path), persona, api_name="/upload_version")["version"]
+    texts = [
+        {arm: a["text"] for arm, a in compare(client, persona=persona, adapter=v)["answers"].items()}
+        for v in (made, brought, "none")
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    client.predict(brought, persona, api_name="/publish")
+    assert "is in use for cheerleader; choose another" in told(client, "/delete_version", version=brought)
+    client.predict("none", persona, api_name="/publish")
+    assert client.predict(brought, api_name="/delete_version") == {"deleted": brought}
+    for api_name in ("/delete_version", "/download_version"):
+        assert f"'{brought}'" in told(client, api_name, version=brought)
+    assert brought not in {version["version"] for version in client.predict(api_name="/versions")}
+
+
+@pytest.mark.parametrize(
+    ("api_name", "values", "message"),
+    [
+        ("/delete_version", {"version": "v77"}, "'v77' does not exist"),
+        ("/delete_version", {"version": "../../etc"}, "does not exist"),
+        ("/download_version", {"version": "v77"}, "'v77' does not exist"),
+        ("/download_version", {"version": "../../etc"}, "must be a version such as v3"),
+        ("/upload_version", {"file": None}, "no file was given"),
+    ],
+)
+def test_bad_version_is_a_sentence(server: Server, api_name: str, values: dict[str, Any], message: str):
+    assert message in told(server.client(), api_name, **values)
+
+
+def test_bad_upload_is_a_sentence_and_leaves_nothing(server: Server, tmp_path: Path):
+    client, store = server.client(), server.services.store
+    before = [version.id for version in store.versions()]
+    for name, content, message in (
+        ("a.zip", b"no zip", "is no whole zip"),
+        ("adapter_model.bin", b"\x80\x04", "is no whole zip"),
+        ("a.txt", b"", "is no whole zip"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert message in told(client, "/upload_version", file=handle_file(tmp_path / name))
+    with zipfile.ZipFile(tmp_path / "pickle.zip", "w") as archive:
+        archive.writestr("adapter_model.bin", b"\x80\x04")
+    given = handle_file(tmp_path / "pickle.zip")
+    assert "is a pickle, which can run code" in told(client, "/upload_version", file=given)
+    assert "'nobody' does not exist" in told(client, "/upload_version", file=given, persona="nobody")
+    assert [version.id for version in store.versions()] == before
+
+
+def test_file_of_the_server_cannot_be_named_in_place_of_an_upload(server: Server):
+    body = {"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "", ""]}
+    answer = server.post("upload_version", json.dumps(body))
+    assert "event: error" in answer and "root:" not in answer and "version" not in answer
+
+
+def test_versions_files_are_the_owners(guarded: Server, tmp_path: Path):
+    client, store = guarded.client(), guarded.services.store
+    made = client.predict(persona="pirate", epochs=1, api_name="/refresh")["version"]
+    path = Path(client.predict(made, TOKEN, api_name="/download_version"))
+    before = [version.id for version in store.versions()]
+    for token in ("", "wrong"):
+        for api_name, values in (
+            ("/delete_version", {"version": made}),
+            ("/download_version", {"version": made}),
+            ("/upload_version", {"file": handle_file(path)}),
+        ):
+            assert "owner's token" in told(client, api_name, **values, token=token)
+        for button, data in (
+            ("delete-version", [made, True, "", token]),
+            ("download-version", [made, token]),
+            ("upload-version", [uploaded(guarded, path), "", token]),
+        ):
+            assert "owner's token" in json.dumps(guarded.press(button, data))
+    assert [version.id for version in store.versions()] == before
+    brought = client.predict(handle_file(path), "", TOKEN, api_name="/upload_version")["version"]
+    client.predict(brought, TOKEN, api_name="/delete_version")
+    assert [version.id for version in store.versions()] == before
+
+
+def uploaded(server: Server, path: Path) -> dict[str, Any]:
+    """A file as the page sends it: uploaded first, then named."""
+    answer = httpx.post(f"{server.url}gradio_api/upload", files={"files": path.read_bytes()}, timeout=HANG)
+    return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def test_page_takes_away_brings_and_deletes_a_version(server: Server):
+    store = server.services.store
+    for number in range(10):
+        add_choice(server.services.store, number, "zen")
+    made = server.client().predict(persona="zen", epochs=1, api_name="/refresh")["version"]
+    shown = json.dumps(server.press("download-version", [made, ""]))
+    assert f"Version {made} is ready" in shown
+    path = Path(re.search(rf'"path": "([^"]*plumbline-{made}.zip)"', shown)[1])
+    shown = json.dumps(server.press("upload-version", [uploaded(server, path), "zen", ""]))
+    brought = store.versions()[0].id
+    assert f"It is version {brought} now, and not in use" in shown and "brought from elsewhere" in shown
+    assert "tick the box" in json.dumps(server.press("delete-version", [brought, False, "zen", ""]))
+    assert "no version was chosen" in json.dumps(server.press("delete-version", [None, True, "zen", ""]))
+    assert "no file was given" in json.dumps(server.press("upload-version", [None, "zen", ""]))
+    assert store.versions()[0].id == brought
+    assert f"Version {brought} was deleted" in json.dumps(server.press("delete-version", [brought, True, "zen", ""]))
+    assert brought not in {version.id for version in store.versions()}
+
+
 # --- what the page shows
 
 
@@ -418,3 +537,58 @@ def test_page_shows_markup_of_a_person_as_text(server: Server):
     server.services.catalogue.save("Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann")
     rendered = httpx.get(f"{server.url}config", timeout=HANG).text
     assert "<b><img" not in rendered
+
+
+# --- a judge in place of a person
+
+SIX_PROMPTS = "\n".join(f"Question {number}?" for number in range(6))
+QUICK_ONLINE = {"principle": "Be brief.", "prompts": SIX_PROMPTS, "steps": 1, "max_new_tokens": 6}
+
+
+def test_online_returns_the_outcome_with_its_curve(server: Server):
+    result = server.client().predict(**QUICK_ONLINE, annotator="embedding", objective="ipo", api_name="/online")
+    assert {"version", "run", "stopped", "win_rate", "pairs", "cost", "curve", "published", "reason"} <= set(result)
+    (step,) = result["curve"]
+    assert step["step"] == 1 and step["stopped"] == result["stopped"] == "steps"
+    assert result["win_rate"]["n"] == result["prompts_heldout"] == 2 and not result["published"]
+    votes = [vote for vote in server.services.store.ai_votes() if vote.run == result["run"]]
+    assert {vote.annotator for vote in votes} == {"embedding"} and len(votes) >= result["pairs"]
+    exported = Path(server.client().predict(with_ai_votes=True, api_name="/export")).read_text()
+    rows = [json.loads(line) for line in exported.splitlines()]
+    assert sum(row.get("run") == result["run"] for row in rows) == result["pairs"]
+    assert "annotator" not in Path(server.client().predict(api_name="/export")).read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"principle": ""}, "no persona and no principle"),
+        ({"persona": "nobody"}, "'nobody' does not exist"),
+        ({"annotator": "oracle"}, "'oracle'; it must be implicit, embedding or endpoint"),
+        ({"annotator": "endpoint"}, "PLUMBLINE_JUDGE_URL"),
+        ({"steps": 0}, "steps is 0"),
+        ({"prompts": "Why?"}, "1 different prompts"),
+        ({"prompts": "w" * 9000}, "9000 characters long"),
+    ],
+)
+def test_bad_online_is_refused(server: Server, values: dict[str, Any], message: str):
+    assert message in told(server.client(), "/online", **{**QUICK_ONLINE, **values})
+
+
+def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owners_money(guarded: Server):
+    client = guarded.client()
+    result = client.predict(**QUICK_ONLINE, persona="curt", publish=True, api_name="/online")
+    assert not result["published"] and result["samples"] == [] and guarded.services.store.published("curt") == ""
+    assert "owner's token" in told(client, "/online", **QUICK_ONLINE, token="wrong")
+    assert "owner's token" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint")
+    assert "PLUMBLINE_JUDGE_URL" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint", token=TOKEN)
+
+
+def test_the_page_shows_how_a_judge_gets_on_and_what_came_of_it(server: Server):
+    versions = len(server.services.store.versions())
+    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False]))
+    assert "Step 1 of 1" in messages and "win rate" in messages and "<svg" in messages
+    assert "Be <b>" not in messages and "process_completed" in messages
+    assert len(server.services.store.versions()) == versions + 1
+    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False]))
+    assert "No persona and no principle was given" in refused and "Traceback" not in refused

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,72 @@ def test_line_of_a_pairs_file_that_is_wrong_is_told_by_its_number(
     assert not (tmp_path / "data").exists() or Store(tmp_path / "data").versions() == []
 
 
+def test_versions_are_listed_taken_away_brought_used_and_deleted(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert printed(capsys, "versions", "--json") == {"versions": []}
+    assert main(["versions"]) == 0 and capsys.readouterr().out == "no version yet: the original model answers\n"
+    for number in range(6):
+        add_choice(tmp_path / "data", number)
+    printed(capsys, "refresh", "--persona", "pirate", "--epochs", "1", "--json")
+    printed(capsys, "versions", "--use", "v1", "--persona", "pirate", "--json")
+    (listed,) = printed(capsys, "versions", "--json")["versions"]
+    assert (listed["version"], listed["parent"], listed["in_use_for"]) == ("v1", "", ["pirate"])
+    assert set(listed["rounds"]) == {f"pirate-{number}" for number in range(6)}
+    assert main(["versions"]) == 0
+    assert re.match(
+        r"v1 \(refresh, in use for pirate\): pirate, .*, [345] pairs, dpo, held-out accuracy .*n = ",
+        capsys.readouterr().out,
+    )
+    out = tmp_path / "v1.zip"
+    assert printed(capsys, "versions", "--download", "v1", "--out", str(out), "--json")["file"] == str(out)
+    folder = tmp_path / "folder"
+    with zipfile.ZipFile(out) as archive:
+        archive.extractall(folder)
+    for number, source in ((2, out), (3, folder)):
+        assert printed(capsys, "versions", "--upload", str(source), "--json") == {"version": f"v{number}"}
+    texts = [printed(capsys, *ASK, "--persona", "pirate", "--adapter", v, "--json")["arms"] for v in ("v1", "v2", "v3")]
+    texts = [{arm: answer["text"] for arm, answer in arms.items()} for arms in texts]
+    assert texts[0] == texts[1] == texts[2]
+    assert "'v1' is in use for pirate; choose another" in refused(capsys, "versions", "--delete", "v1")
+    assert main(["versions", "--use", "none", "--persona", "pirate"]) == 0
+    assert main(["versions", "--delete", "v1"]) == 0 and capsys.readouterr().out.endswith("v1 deleted\n")
+    assert [version["version"] for version in printed(capsys, "versions", "--json")["versions"]] == ["v3", "v2"]
+    assert printed(capsys, "refresh", "--all", "--epochs", "1", "--json")["version"] == "v4"
+
+
+def test_owner_at_the_shell_needs_no_token(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    printed(capsys, "refresh", "--pairs", str(write_pairs(tmp_path / "pairs.jsonl")), "--epochs", "1", "--json")
+    monkeypatch.setenv("PLUMBLINE_ADMIN_TOKEN", "kept")
+    out = str(tmp_path / "v1.zip")
+    assert main(["versions", "--download", "v1", "--out", out]) == main(["versions", "--upload", out]) == 0
+    assert main(["versions", "--use", "none"]) == main(["versions", "--delete", "v2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--delete", "v7"], "'v7' does not exist"),
+        (["--delete", "../../etc"], "'../../etc' does not exist"),
+        (["--use", "v7"], "'v7' does not exist"),
+        (["--use", "none", "--persona", "nobody"], "'nobody' does not exist"),
+        (["--download", "v7", "--out", "x.zip"], "'v7' does not exist"),
+        (["--download", "../..", "--out", "x.zip"], "must be a version such as v3"),
+        (["--download", "v7"], "--download V and --out F.zip belong together"),
+        (["--out", "x.zip"], "--download V and --out F.zip belong together"),
+        (["--upload", "no-such-file.zip"], "'no-such-file.zip' does not exist; give a zip or a folder"),
+        (["--upload", "tests"], "; pack adapter_config.json and adapter_model.safetensors themselves"),
+        (["--persona", "pirate"], "only --use and --upload are for a persona"),
+    ],
+)
+def test_bad_word_about_versions_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+):
+    monkeypatch.chdir(ROOT)
+    assert told in refused(capsys, "versions", *arguments)
+    assert not (ROOT / "x.zip").exists()
+
+
 def test_export_writes_trl_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     for number, choice in enumerate(("first", "second", "tie", "both_bad")):
         add_choice(tmp_path / "data", number, choice=choice)
@@ -255,6 +322,7 @@ def test_bad_value_is_a_sentence_and_exit_status_2(capsys: pytest.CaptureFixture
         (["refresh"], "--pairs --persona --all"),
         (["refresh", "--all", "--objective", "ppo"], "--objective"),
         (["export"], "--out"),
+        (["versions", "--delete", "v1", "--use", "v1"], "not allowed with"),
         (["fly"], "fly"),
     ],
 )
@@ -296,3 +364,65 @@ def test_a_process_of_its_own_fails_with_a_sentence():
     result = run(*ASK, "--persona", "pirate", "--adapter", "../../etc", "--json")
     assert (result.returncode, result.stdout) == (2, "")
     assert "plumbline: the adapter is '../../etc'" in result.stderr and "Traceback" not in result.stderr
+
+
+# --- a judge in place of a person
+
+ONLINE = ["online", "--annotator", "implicit", "--steps", "2", "--prompts-per-step", "2", "--max-new-tokens", "6"]
+
+
+def write_prompts(path: Path, count: int = 9) -> str:
+    path.write_text("".join(f"Question {number}?\n" for number in range(count)))
+    return str(path)
+
+
+def test_online_prints_its_outcome_and_stores_the_judges_votes_apart(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    prompts = write_prompts(tmp_path / "prompts.txt")
+    report = printed(capsys, *ONLINE, "--persona", "curt", "--prompts", prompts, "--json")
+    assert report["version"] == "v1" and [step["step"] for step in report["curve"]] == [1, 2]
+    assert (report["prompts"], report["prompts_heldout"], report["published"]) == (6, 3, False)
+    assert report["win_rate"]["n"] == 3 and report["stopped"] == "steps"
+    store = Store(tmp_path / "data")
+    (version,) = store.versions()
+    assert (version.scope, version.origin, version.settings["annotator"]) == ("curt", "online", "implicit")
+    votes = store.ai_votes("curt")
+    assert votes and {vote.principle for vote in votes} == {"Be brief."} and store.votes() == []
+
+    out = tmp_path / "preferences.jsonl"
+    assert main(["export", "--out", str(out)]) == 0 and out.read_text() == ""
+    assert main(["export", "--out", str(out), "--with-ai-votes"]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["annotator"] for row in rows] == ["implicit"] * report["pairs"]
+    assert "there are 0 clear choices" in refused(capsys, "refresh", "--persona", "curt")
+
+
+def test_judges_votes_are_learnt_from_where_that_is_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    prompts = write_prompts(tmp_path / "prompts.txt", 12)
+    command = [*ONLINE, "--steps", "4", "--principle", "Be brief.", "--prompts", prompts]
+    made = printed(capsys, *command, "--json")["pairs"]
+    report = printed(capsys, "refresh", "--all", "--with-ai-votes", "--epochs", "1", "--json")
+    assert report["pairs_train"] + report["pairs_heldout"] == made
+
+
+def test_online_without_json_tells_every_step(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    prompts = write_prompts(tmp_path / "prompts.txt")
+    assert main([*ONLINE, "--principle", "a pirate", "--framing", "answer_as", "--prompts", prompts]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("v1: ") and captured.err.count("step ") >= 2 and "win rate" in captured.err
+    assert {vote.principle for vote in Store(tmp_path / "data").ai_votes()} == {"Answer as a pirate."}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([*ONLINE, "--persona", "nobody"], "'nobody' does not exist"),
+        ([*ONLINE, "--principle", " "], "the principle is empty"),
+        ([*ONLINE, "--persona", "curt", "--steps", "0"], "steps is 0"),
+        ([*ONLINE, "--persona", "curt", "--prompts", "no-such-file.txt"], "'no-such-file.txt' does not exist"),
+        ([*ONLINE, "--persona", "curt", "--annotator", "endpoint"], "set PLUMBLINE_JUDGE_URL"),
+    ],
+)
+def test_what_a_judge_cannot_do_is_a_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str):
+    assert told in refused(capsys, *arguments)

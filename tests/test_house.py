@@ -84,3 +84,12 @@ def test_rendering_is_free_of_gradio():
 
 def test_votes_personas_and_turns_know_no_model():
     assert not foreign("app.label", "app.catalogue", "app.worker") & {"torch", "transformers", "gradio"}
+
+
+def test_managing_versions_and_checking_their_files_know_no_model():
+    assert not foreign(
+        "app.manage_versions", "app.refresh.adapter_files", "app.adapter_card", "app.versions_command"
+    ) & {
+        *("torch", "transformers", "peft", "gradio"),
+    }
+    assert not foreign("app.refresh.adapter_files") & {"storage", "sqlite_utils"}

@@ -4,9 +4,11 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, BertModel
 
 from app.errors import InputError, ModelError
@@ -139,6 +141,55 @@ def test_adapters_are_saved_and_load_in_stock_peft(llama, tiny_folders, tmp_path
     fresh.load_adapter("v1", tmp_path / "one")
     assert torch.allclose(fresh.logits(ids, mask, "v1"), changed, atol=1e-5)
     assert torch.allclose(fresh.logits(ids, mask, None), llama.logits(ids, mask, None), atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "another shape"])
+def test_an_adapter_that_does_not_fit_in_every_tensor_is_refused(llama, tmp_path, change):
+    """peft itself only warns of the first two."""
+    ids, mask = ids_and_mask(llama)
+    before = llama.logits(ids, mask, None).detach()
+    for name in ("v1", "v10"):  # a name that begins another one
+        llama.new_adapter("one", rank=2, seed=0)
+        llama.save_adapter("one", tmp_path / name)
+        llama.drop_adapter("one")
+    llama.load_adapter("v10", tmp_path / "v10")
+    weights = load_file(tmp_path / "v1" / "adapter_model.safetensors")
+    first = min(weights)
+    tensor = weights.pop(first) if change != "unexpected" else weights[first]
+    if change == "unexpected":
+        weights["base_model.model.model.layers.7.mlp.up_proj.lora_A.weight"] = tensor.clone()
+    if change == "another shape":
+        weights[first] = tensor[:, 1:].contiguous()
+    save_file(weights, tmp_path / "v1" / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="cannot be used with the model"):
+        llama.load_adapter("v1", tmp_path / "v1")
+    assert torch.allclose(llama.logits(ids, mask, None), before, atol=1e-6)
+    assert "v1" not in llama._peft.peft_config and list(llama._folders) == ["v10"]
+
+
+def test_a_folder_without_safetensors_is_refused_and_no_pickle_is_read(llama, tmp_path):
+    llama.new_adapter("one", rank=2, seed=0)
+    llama.save_adapter("one", tmp_path / "v1")
+    weights = tmp_path / "v1" / "adapter_model.safetensors"
+    torch.save(load_file(weights), tmp_path / "v1" / "adapter_model.bin")
+    weights.unlink()
+    for folder in (tmp_path / "v1", tmp_path / "v2", Path("adapters/v1")):
+        with pytest.raises(ModelError, match="is not there any more"):
+            llama.load_adapter("v1", folder)
+
+
+def test_linear_layers_are_the_same_before_and_after_wrapping(tiny_model):
+    layers = dict(tiny_model.linear_layers)
+    parameters = {name: tuple(p.shape) for name, p in tiny_model._model.named_parameters()}
+    for name, (inputs, outputs) in layers.items():
+        assert parameters.get(f"{name}.weight", (outputs, inputs)) in ((outputs, inputs), (inputs, outputs))
+    tiny_model.new_adapter("one", rank=3, seed=0)
+    shapes = {name: tuple(p.shape) for name, p in tiny_model._model.named_parameters() if ".one." in name}
+    assert shapes
+    for name, shape in shapes.items():
+        inputs, outputs = layers[name.partition(".lora_")[0]]
+        assert shape == ((3, inputs) if ".lora_A." in name else (outputs, 3))
+    assert tiny_model.linear_layers == layers
 
 
 def test_only_the_last_adapters_stay_loaded(llama, tmp_path):

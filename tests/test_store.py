@@ -19,7 +19,7 @@ from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError, StorageError
 from storage.migrations import migrations
-from storage.records import CHOICES, Answer, Round, SavedPersona, Version, Vote
+from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
 from storage.store import LONGEST_REASON, Store
 
 ROOT = Path(__file__).parent.parent
@@ -44,9 +44,14 @@ EXPECTED = {
             "metrics",
             "seconds",
         ),
-        *("published", "reason"),
+        *("published", "reason", "parent", "reference", "origin", "deleted"),
     ],
+    "version_pairs": ["version", "round", "held_out"],
     "publications": ["id", "created", "scope", "version"],
+    "ai_votes": [
+        *("id", "created", "run", "step", "persona", "principle", "annotator", "annotator_model", "messages", "first"),
+        *("second", "choice", "margin", "forwards", "prompt_tokens", "completion_tokens", "model", "model_revision"),
+    ],
 }
 
 
@@ -378,6 +383,134 @@ def test_version_that_exists_is_neither_replaced_nor_published_again(store: Stor
     assert [v.scope for v in store.versions()] == [""]
 
 
+# --- lineage and deletion
+
+
+def test_lineage_comes_back(store: Store):
+    version = replace(
+        a_version("v2"), parent="v1", origin="upload", reference="", settings={"objective": "slic", "seed": 4}
+    )
+    store.add_version(version, publish=False, rounds={"r2": False, "r1": True})
+    found = store.version("v2")
+    assert replace(found, created="") == version and (found.objective, found.seed) == ("slic", 4)
+    assert store.rounds_of("v2") == {"r2": False, "r1": True} and store.rounds_of("v1") == {}
+
+
+@pytest.mark.parametrize("scope", ["", "pirate"])
+def test_version_in_use_is_not_deleted_and_the_message_says_where(store: Store, scope: str):
+    for version_id in ("v1", "v2"):
+        store.add_version(a_version(version_id, scope), publish=True)
+    assert store.uses() == {"v2": [scope]}
+    with pytest.raises(InputError, match=f"in use for {scope or 'all personas'}; choose another"):
+        store.delete_version("v2")
+    assert store.version("v2").id == "v2"
+    store.delete_version("v1")
+    store.publish(scope, "")
+    store.delete_version("v2")
+    assert store.versions() == [] and store.uses() == {} and store.counts()["versions"] == 0
+    assert store.deleted_versions() == ["v1", "v2"]
+
+
+def test_deleted_version_is_gone_for_everybody_and_its_number_is_not_used_again(store: Store):
+    store.add_version(a_version("v1"), publish=False)
+    store.delete_version("v1")
+    for call in (store.version, store.delete_version, lambda v: store.publish("", v)):
+        with pytest.raises(NotFoundError, match="'v1' was deleted"):
+            call("v1")
+    assert store.published("") == "" and store.next_version_id() == "v2"
+    with pytest.raises(NotFoundError, match="'v9' does not exist"):
+        store.delete_version("v9")
+
+
+def test_version_of_another_model_is_in_use_although_this_one_was_published_later(store: Store):
+    """Each model keeps its own: the version comes back as soon as its model does."""
+    store.add_version(a_version("v1"), publish=True)
+    store.add_version(replace(a_version("v2"), model_revision="other"), publish=True)
+    assert (store.published("", "abc"), store.published("", "other")) == ("v1", "v2")
+    assert store.uses() == {"v1": [""], "v2": [""]}
+    with pytest.raises(InputError, match="in use"):
+        store.delete_version("v1")
+
+
+def test_what_is_told_to_be_in_use_is_what_answers(store: Store):
+    """Any history of publications: a version is in use for a scope exactly if the scope's own publication is what its model answers with."""
+    chance = random.Random(0)
+    scopes, models = ["", "pirate", "zen"], ["abc", "other"]
+    for number in range(1, 7):
+        store.add_version(replace(a_version(f"v{number}"), model_revision=models[number % 2]), publish=False)
+    for _ in range(40):
+        store.publish(chance.choice(scopes), chance.choice(["", *(f"v{n}" for n in range(1, 7))]))
+        told = {(version, scope) for version, used in store.uses().items() for scope in used}
+        answers = {(store.published(scope, model), scope) for scope in scopes for model in models}
+        fallbacks = {(store.published("", model), scope) for scope in scopes for model in models}
+        assert told >= {pair for pair in answers - fallbacks if pair[0]}
+        assert {version for version, _ in told} == {version for version, _ in answers | fallbacks if version}
+
+
+def test_of_publishing_and_deleting_at_once_one_is_refused(store: Store):
+    for number in range(1, 9):
+        store.add_version(a_version(f"v{number}"), publish=False)
+
+    def race(thread: int) -> str:
+        version = f"v{thread // 2 + 1}"
+        try:
+            store.publish(version, version) if thread % 2 else store.delete_version(version)
+        except (NotFoundError, InputError):
+            return "refused"
+        return "done"
+
+    results = at_once(race)
+    assert [sorted(results[i : i + 2]) for i in range(0, 8, 2)] == [["done", "refused"]] * 4
+
+
+# --- annotators' votes
+
+
+def an_ai_vote(**changes: Any) -> AIVote:
+    vote = AIVote(
+        run="run-1",
+        step=3,
+        persona="curt",
+        principle="Be brief.",
+        annotator="endpoint",
+        annotator_model="judge-1",
+        messages=[{"role": "user", "content": 'What is "π"?'}],
+        first="A number 🏴‍☠️.",
+        second="Well, a number.",
+        choice="first",
+        margin=None,
+        forwards=0,
+        prompt_tokens=200,
+        completion_tokens=2,
+        model="tiny",
+        model_revision="r",
+    )
+    return replace(vote, **changes)
+
+
+def test_annotators_votes_come_back_by_persona_and_are_no_peoples_votes(store: Store):
+    store.add_ai_votes([an_ai_vote(), an_ai_vote(choice="", margin=-0.25), an_ai_vote(persona="zen")])
+    found = store.ai_votes("curt")
+    assert all(vote.created for vote in found)
+    assert [replace(vote, created="") for vote in found] == [an_ai_vote(), an_ai_vote(choice="", margin=-0.25)]
+    assert len(store.ai_votes()) == 3 and store.ai_votes("pirate") == []
+    assert store.votes() == [] and store.count_decisive() == 0 and store.counts()["votes"] == 0
+
+
+def test_annotators_votes_are_stored_all_or_none(store: Store):
+    with pytest.raises(InputError, match="half of a character"):
+        store.add_ai_votes([an_ai_vote(), an_ai_vote(first="\ud83c")])
+    assert store.ai_votes() == []
+
+
+def test_prompts_of_rounds_come_once_and_newest_first(store: Store):
+    for number, (persona, text) in enumerate([("zen", "Why?"), ("pirate", "How?"), ("zen", "How?"), ("zen", "Why?")]):
+        store.add_round(replace(a_round(f"r{number}", persona), messages=[{"role": "user", "content": text}]))
+    assert [m[0]["content"] for m in store.prompts()] == ["Why?", "How?"]
+    assert [m[0]["content"] for m in store.prompts("pirate")] == ["How?"]
+    assert store.prompts("zen", most=1) == [[{"role": "user", "content": "Why?"}]] and store.prompts("robot") == []
+
+
 # --- schema
 
 
@@ -397,7 +530,7 @@ def test_migrations_applied_twice_do_nothing(store: Store):
     vote = store.vote(Vote("r1", "ann", "tie"))
     db = Database(store.path)
     schema, applied = db.schema, migrations.applied(db)
-    assert len(applied) == 3
+    assert len(applied) == 5
     migrations.apply(db)
     assert (db.schema, migrations.applied(db)) == (schema, applied)
     db.close()
@@ -453,6 +586,50 @@ def test_old_database_is_migrated_with_its_rows(tmp_path: Path, first_missing: s
     )
     store.add_version(a_version("v1"), publish=True)
     assert store.published("zen") == "v1"
+
+
+def test_versions_of_an_old_database_keep_what_they_tell(tmp_path: Path):
+    """A database as version 0.1 left it: its versions tell no objective, and nobody wrote down what they came after."""
+    db = Database(tmp_path / "plumbline.db")
+    migrations.apply(db, stop_before="m004_lineage")
+    row = {
+        "created": "2020",
+        "scope": "zen",
+        "model": "starter",
+        "model_revision": "abc",
+        "pairs_train": 8,
+        "pairs_heldout": 2,
+    }
+    row |= {
+        "metrics": '{"after": {"value": 1.0, "n": 2, "interval": [0.3, 1.0]}}',
+        "seconds": 8.5,
+        "published": 1,
+        "reason": "good",
+    }
+    db["versions"].insert_all(
+        [
+            {**row, "id": "v1", "settings": '{"beta": 0.1, "seed": 3}'},
+            {**row, "id": "v2", "settings": '{"objective": "ipo", "seed": 0}'},
+        ]
+    )
+    db["publications"].insert({"created": "2020", "scope": "zen", "version": "v2"})
+    db.close()
+    store = Store(tmp_path)
+    new, old = store.versions()
+    assert (old.settings, old.objective, old.seed) == ({"beta": 0.1, "seed": 3, "objective": "dpo"}, "dpo", 3)
+    assert (new.objective, new.seed) == ("ipo", 0)
+    for version in (old, new):
+        assert (version.parent, version.reference, version.origin) == (None, "base", "refresh")
+        assert (version.scope, version.pairs_train, version.metrics["after"]["n"], version.created) == (
+            "zen",
+            8,
+            2,
+            "2020",
+        )
+    assert store.rounds_of("v1") == {} and store.published("zen") == "v2" and store.uses() == {"v2": ["zen"]}
+    store.delete_version("v1")
+    assert [version.id for version in store.versions()] == ["v2"] and store.next_version_id() == "v3"
+    assert tables(store.path) == EXPECTED
 
 
 # --- files, disks and processes that fail

@@ -1,4 +1,5 @@
-"""Adapter versions as folders: written whole or not at all, found by a checked name. Knows files, no tensors and no database."""
+"""Adapter versions as folders: written whole or not at all, found by a checked name, gone in one step. Knows files, no tensors and
+no database."""
 
 import os
 import re
@@ -14,7 +15,7 @@ VERSION_NAME = re.compile(r"v[1-9][0-9]{0,8}")
 
 
 class AdapterFolder:
-    """The folder that holds one subfolder a version. Half-written versions of a killed process are swept when it is opened.
+    """The folder that holds one subfolder a version. What a killed process left half written or half deleted is swept when it is opened.
 
     Args:
         root: usually `data/adapters`.
@@ -55,7 +56,7 @@ class AdapterFolder:
             StorageError: the disk is full or read-only, or the version exists; nothing is left behind.
         """
         final = self._folder(version)
-        partial = self.root / f".{version}.partial-{os.getpid()}"
+        partial = self._partial(version)
         try:
             partial.mkdir(parents=True)
             save(partial)
@@ -71,6 +72,28 @@ class AdapterFolder:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return final
+
+    def remove(self, version: str) -> None:
+        """Takes a version's folder away in one step; does nothing where there is none.
+
+        Raises:
+            InputError: no version's name.
+            StorageError: the disk is read-only; the folder is whole or gone.
+        """
+        partial = self._partial(version)
+        try:
+            self._folder(version).rename(partial)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(
+                f"the files of {version!r} in {str(self.root)!r} could not be removed ({error}); check the rights of the disk. "
+                "They are tried again at the next start"
+            ) from error
+        shutil.rmtree(partial, ignore_errors=True)  # what stays under this name is swept at the next start
+
+    def _partial(self, version: str) -> Path:
+        return self.root / f".{self._folder(version).name}.partial-{os.getpid()}"
 
     def _folder(self, version: str) -> Path:
         if not VERSION_NAME.fullmatch(version):

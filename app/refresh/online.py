@@ -18,7 +18,7 @@ from app.decoding.arms import DecodeSettings
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
-from app.refresh.answers import EncodedPair, row_logps
+from app.refresh.answers import EncodedPair, logps, micro_batches
 from app.refresh.feedback import Judged, Judgement, OnlineSettings, OnlineStep
 from app.refresh.judging import Asking, Question, ask
 from app.refresh.learner import Learner
@@ -106,17 +106,18 @@ class OnlineLoop:
         twice = [prompt for prompt in batch for _ in range(2)]
         answers = yield from self._sampled(twice, self._adapter, seeds)
         texts = [self._model.decode(ids) for ids in answers]
-        # Rows 2i and 2i + 1 are the two answers to prompt i.
+        # Answers 2i and 2i + 1 are those to prompt i.
         questions = [Question(p.messages, *texts[2 * i : 2 * i + 2]) for i, p in enumerate(batch)]
         preferences = yield from self._preferences(questions)
         yield Judged([Judgement(step, q, p) for q, p in zip(questions, preferences, strict=True) if p])
-        rows = [(prompt.context, ids) for prompt, ids in zip(twice, answers, strict=True)]
-        reference = yield from self._logps(rows, None)
-        policy = yield from self._logps(rows, self._adapter)
-        chosen = [2 * i + (p.choice == "second") for i, p in enumerate(preferences) if p and p.choice]
-        rejected = [row ^ 1 for row in chosen]
-        pairs = [EncodedPair(rows[c][0], answers[c], answers[r]) for c, r in zip(chosen, rejected, strict=True)]
-        learnt = learner.step(pairs, torch.stack([reference[chosen], reference[rejected]])) if pairs else None
+        sampled = [EncodedPair(p.context, *answers[2 * i : 2 * i + 2]) for i, p in enumerate(batch)]
+        reference = yield from self._logps(sampled, None)
+        policy = yield from self._logps(sampled, self._adapter)
+        firsts = [i for i, p in enumerate(preferences) if p and p.choice == "first"]
+        seconds = [i for i, p in enumerate(preferences) if p and p.choice == "second"]
+        pairs = [sampled[i] for i in firsts] + [_turned(sampled[i]) for i in seconds]
+        of_pairs = torch.cat([reference[:, firsts], reference.flip(0)[:, seconds]], dim=1)
+        learnt = learner.step(pairs, of_pairs) if pairs else None
         yield None
         written = sum(map(len, answers))
         return OnlineStep(
@@ -182,13 +183,14 @@ class OnlineLoop:
                 wins += (1 + bool(new.strip()) - bool(old.strip())) / 2
         return share(wins, len(prompts))
 
-    def _logps(self, rows: list[tuple[list[int], list[int]]], adapter: str | None) -> Generator[None, None, Tensor]:
-        parts = []
-        for start in range(0, len(rows), ROWS_AT_ONCE):
+    def _logps(self, pairs: list[EncodedPair], adapter: str | None) -> Generator[None, None, Tensor]:
+        # Of both answers, shape (2, pairs).
+        found = torch.empty(2, len(pairs), device=self._model.device)
+        for indices in micro_batches(pairs):
             with torch.no_grad():
-                parts.append(row_logps(self._model, rows[start : start + ROWS_AT_ONCE], adapter))
+                found[:, indices] = torch.stack(logps(self._model, [pairs[i] for i in indices], adapter))
             yield None
-        return torch.cat(parts)
+        return found
 
     def _can_pay(self, questions: int) -> bool:
         spent = self._cost.prompt_tokens + self._cost.completion_tokens
@@ -198,3 +200,7 @@ class OnlineLoop:
 def _endless(prompts: list[_Prompt], order: random.Random) -> Iterator[_Prompt]:
     while True:
         yield from order.sample(prompts, len(prompts))
+
+
+def _turned(pair: EncodedPair) -> EncodedPair:
+    return EncodedPair(pair.context, chosen=pair.rejected, rejected=pair.chosen)

@@ -19,11 +19,13 @@ HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Pair:
-    """One decisive choice. `prompt` is a conversation without a principle; `chosen` and `rejected` are answers."""
+    """One decisive choice. `prompt` is a conversation without a principle; `chosen` and `rejected` are answers; `round` is the id of
+    the round that they are from, empty for a file's."""
 
     prompt: tuple[tuple[str, str], ...]
     chosen: str
     rejected: str
+    round: str = ""
 
     @property
     def messages(self) -> list[Message]:
@@ -31,9 +33,9 @@ class Pair:
         return [{"role": role, "content": content} for role, content in self.prompt]
 
 
-def make_pair(messages: list[Message], chosen: str, rejected: str) -> Pair:
+def make_pair(messages: list[Message], chosen: str, rejected: str, round_id: str = "") -> Pair:
     """A pair from chat messages and two answers."""
-    return Pair(tuple((m["role"], m["content"]) for m in messages), chosen, rejected)
+    return Pair(tuple((m["role"], m["content"]) for m in messages), chosen, rejected, round_id)
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -12,6 +12,7 @@ from app.services import Services
 from app.ui import render
 from app.ui.api import may_publish
 from app.ui.online_section import build_online_section
+from app.ui.versions_section import build_versions_section
 
 ALL = ""
 
@@ -31,7 +32,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         label="Owner's token",
         type="password",
         visible=needs_token,
-        info="Publishing and rollback are the owner's here",
+        info="Publishing, rollback and adapter files are the owner's here",
         elem_id="token",
     )
     usual = RefreshSettings()
@@ -110,6 +111,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
     use.click(change, [chosen, scope, token], shown, **quiet)
     scope.input(lambda scope: _lists(scope), scope, [table, chosen, count], **quiet)
     build_online_section(services, scope, token, [table, chosen, count], _lists)
+    build_versions_section(services, scope, token, table, [table, chosen, count], _lists)
     return {"scope": scope, "count": count, "table": table, "chosen": chosen}
 
 
@@ -139,7 +141,7 @@ def _count(services: Services, scope: str) -> str:
 
 
 def _versions(services: Services, scope: str) -> str:
-    return render.versions(services.store.versions(), services.versions.in_use(scope), _scope_names(services))
+    return render.versions(services.store.versions(), services.store.uses(), _scope_names(services))
 
 
 def _version_names(services: Services) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import gradio as gr
 
 from app.errors import InputError
 from app.label import new_secret
+from app.refresh.adapter_files import LARGEST
 from app.services import Services
 from app.ui import render
 from app.ui.api import add_endpoints
@@ -11,14 +12,17 @@ from app.ui.compare_tab import build_compare_tab, refreshed_choices
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
 from app.ui.theme import STYLE_SHEET, plumbline_theme
+from app.ui.versions_api import add_version_endpoints
 
 
 def build_page(services: Services) -> gr.Blocks:
     """Builds the page over the use cases."""
-    with gr.Blocks(title="Plumbline", analytics_enabled=False) as demo:
+    # Files that were sent or made for a download are kept for an hour.
+    with gr.Blocks(title="Plumbline", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
         add_online_endpoint(services)
+        add_version_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -53,7 +57,7 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
-            max_file_size="1mb",
+            max_file_size=sum(LARGEST.values()),
         )
     except (OSError, OverflowError) as error:
         raise InputError(f"the page cannot be served: {error} Choose another port with GRADIO_SERVER_PORT.") from error

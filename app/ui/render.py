@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
+from app.adapter_card import ORIGINS, measured, parent_name
 from app.errors import PlumblineError
 from app.insights import Share
 from app.learn import Outcome, Sample
@@ -130,16 +131,35 @@ def samples(items: list[Sample]) -> str:
     )
 
 
-def versions(items: list[Version], in_use: str, scope_names: dict[str, str]) -> str:
-    """All versions as a table, newest first."""
+def versions(items: list[Version], uses: dict[str, list[str]], scope_names: dict[str, str]) -> str:
+    """All versions with their lineage as a table, newest first.
+
+    Args:
+        items: the versions.
+        uses: version -> the scopes that it is in use for.
+        scope_names: scope -> what a person calls it.
+    """
     if not items:
         return '<div class="pl-card pl-quiet">No version yet: the original model answers.</div>'
-    rows = "".join(
-        f"<tr><td>{escape(v.id)}{' (in use)' if v.id == in_use else ''}</td><td>{escape(scope_names.get(v.scope, v.scope))}</td>"
-        f"<td>{v.pairs_train}</td><td>{v.metrics['after']['value']:.0%} of {v.metrics['after']['n']}</td><td>{escape(v.created[:16].replace('T', ' '))}</td></tr>"
-        for v in items
-    )
+    rows = "".join(_version_row(v, [scope_names.get(s, s) for s in uses.get(v.id, [])], scope_names) for v in items)
     return (
-        '<div class="pl-card"><h3>Versions</h3><div class="pl-scroll"><table class="pl-table"><tr><th>Version</th><th>Learnt from</th>'
-        f"<th>Choices</th><th>Kept-aside choices right</th><th>Made (UTC)</th></tr>{rows}</table></div></div>"
+        '<div class="pl-card"><h3>Versions</h3><div class="pl-scroll"><table class="pl-table"><tr><th>Version</th><th>Of</th>'
+        "<th>Choices learnt, kept aside (pairs)</th><th>Came after (parent)</th><th>How (objective, seed)</th>"
+        f"<th>Kept-aside choices right, 95 % interval</th><th>Made (UTC)</th></tr>{rows}</table></div></div>"
     )
+
+
+def _version_row(version: Version, used: list[str], scope_names: dict[str, str]) -> str:
+    trained = version.seed is not None
+    how = f" ({version.objective}, seed {version.seed})" if trained else ""
+    shares = [f"{name} {measured(version.metrics[name])}" for name in ("before", "after") if name in version.metrics]
+    cells = [
+        f"{version.id} (in use for {', '.join(used)})" if used else version.id,
+        scope_names.get(version.scope, version.scope),
+        f"{version.pairs_train}, {version.pairs_heldout}" if trained else "",
+        parent_name(version),
+        ORIGINS.get(version.origin, version.origin) + how,
+        "\n".join(shares) or "not measured",
+        version.created[:16].replace("T", " "),
+    ]
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"

@@ -115,7 +115,7 @@ def test_the_whole_loop(server: Server, open_page) -> None:
     if not version.published:
         page.choose("use-version", "v1")
         page.page.locator("#use").click()
-        page.page.wait_for_function("document.querySelector('#versions').textContent.includes('v1 (in use)')")
+        page.page.wait_for_function("document.querySelector('#versions').textContent.includes('v1 (in use for ')")
     assert Store(server.data).published("bard") == "v1"
 
     # The next comparison is written by what was learnt.
