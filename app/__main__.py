@@ -5,11 +5,13 @@ import json
 import random
 import sys
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
+from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
 from app.versions_command import add_parser
@@ -109,6 +111,8 @@ def refresh(options: argparse.Namespace) -> int:
         services.catalogue.get(options.persona)
     scope = options.persona or ""
     pairs = services.learn.pairs(options.persona) if pairs is None else pairs
+    if options.with_ai_votes:
+        pairs += services.learn.ai_pairs(options.persona)
     outcome, shares = None, []
     for item in services.learn.refresh(pairs, scope, settings):
         if isinstance(item, Step):
@@ -137,11 +141,13 @@ def refresh(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Writes the decisive votes as preference pairs."""
-    from storage.export import preference_rows, write_jsonl
+    """Writes the decisive votes as preference pairs; annotators' only where asked for."""
+    from storage.export import ai_preference_rows, preference_rows, write_jsonl
     from storage.store import Store
 
-    count = write_jsonl(preference_rows(Store(Settings().data).votes()), options.out)
+    store = Store(Settings().data)
+    ai_votes = store.ai_votes() if options.with_ai_votes else []
+    count = write_jsonl(chain(preference_rows(store.votes()), ai_preference_rows(ai_votes)), options.out)
     print(f"{count} pairs written to {options.out}")
     return 0
 
@@ -210,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--epochs", type=int, help="how often every pair is seen; default: few pairs more often")
     two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
     two.add_argument("--seed", type=int)
+    two.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, beside people's")
     two.add_argument(
         "--precision",
         choices=["fp32", "bf16", "auto"],
@@ -220,12 +227,15 @@ def _parser() -> argparse.ArgumentParser:
     three = commands.add_parser("export", help="write the choices as preference pairs")
     three.set_defaults(run=export)
     three.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    three.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, marked by their annotator")
 
     add_parser(commands)
 
     four = commands.add_parser("serve", help="start the page, as `python app.py` does")
     four.set_defaults(run=serve)
     four.add_argument("--port", type=int, default=None)
+
+    add_online_parser(commands)
     return parser
 
 

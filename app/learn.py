@@ -25,7 +25,7 @@ from app.refresh.pairs import Pair, make_pair, split
 from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, margins, train
 from app.versions import Versions
 from app.worker import Worker
-from storage.export import decisive
+from storage.export import decisive, decisive_ai
 from storage.records import Version
 from storage.store import Store
 
@@ -96,6 +96,11 @@ class Learn:
             make_pair(r.messages, r.answers[chosen].text, r.answers[rejected].text, r.id)
             for _, r, chosen, rejected in votes
         ]
+
+    def ai_pairs(self, persona: str | None) -> list[Pair]:
+        """Pairs from annotators' votes in the online loop, which `pairs` never holds."""
+        votes = decisive_ai(self._store.ai_votes(persona))
+        return [make_pair(vote.messages, chosen, rejected) for vote, chosen, rejected in votes]
 
     def refresh(
         self, pairs: list[Pair], scope: str, settings: RefreshSettings, publish: bool = True

@@ -6,10 +6,12 @@ from app.catalogue import Catalogue
 from app.compare import Compare
 from app.decoding.engine import Engine
 from app.embedding import Embedder
+from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
+from app.online import Online
 from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
 from app.serving import Serving
@@ -35,6 +37,8 @@ class Services:
     label: Label
     learn: Learn
     rounds: Rounds
+    judges: Judges
+    online: Online
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
@@ -71,6 +75,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         label=Label(store),
         learn=learn,
         rounds=Rounds(store, embedder, learn.authorise),
+        judges=Judges(model, embedder, settings),
+        online=Online(model, worker, store, versions, catalogue),
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),

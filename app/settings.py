@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     dtype: of the weights: "auto", "float32", "bfloat16" or "float16"; see `LanguageModel.load`.
     cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
     admin_token: where set, publishing, rollback and export ask for it.
+    judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
@@ -28,3 +29,6 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     cache_mb: PositiveInt = 2048
     admin_token: SecretStr | None = None
+    judge_url: str = ""
+    judge_model: str = ""
+    judge_key: SecretStr | None = None

@@ -6,8 +6,11 @@ It knows iterators and turns, not what they compute. Results go to whoever asked
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from app.errors import BusyError
@@ -19,11 +22,34 @@ WAITING_AT_MOST = 32
 FOREGROUND_STEPS_PER_BACKGROUND_STEP = 8
 
 
+@dataclass(frozen=True)
+class Wait:
+    """What a job yields that cannot go on before something outside has happened: its next turn comes once `future` is done, or after
+    `seconds`. Meanwhile nobody spins. Whoever reads the job's stream gets it like any other item.
+    """
+
+    future: Future
+    seconds: float
+
+
 class _Job:
     def __init__(self, steps: Iterator[Any], background: bool, heard: bool = True):
         self.steps, self.background, self.heard = steps, background, heard
         self.results: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.abandoned = threading.Event()
+        self._future: Future | None = None
+        self._wakes = 0.0
+
+    def wait(self, wait: Wait | None) -> None:
+        """From now on it is not ready before that is over."""
+        self._future = wait and wait.future
+        self._wakes = time.monotonic() + wait.seconds if wait else 0.0
+
+    def rest(self) -> float:
+        """Seconds until it is ready at the latest; 0 where it is."""
+        if self._future is None or self._future.done():
+            return 0.0
+        return max(0.0, self._wakes - time.monotonic())
 
 
 class Worker:
@@ -93,6 +119,9 @@ class Worker:
         while True:
             job = self._next_job()
             kind, value = self._step(job)
+            job.wait(value if isinstance(value, Wait) else None)
+            if isinstance(value, Wait):
+                value.future.add_done_callback(self._wake)
             with self._changed:
                 self._jobs.remove(job)
                 if kind == "item":
@@ -115,11 +144,16 @@ class Worker:
                 logger.warning("a job failed that nobody waits for", exc_info=error)
             return "raised", error
 
+    def _wake(self, _: Future) -> None:
+        with self._changed:
+            self._changed.notify()
+
     def _next_job(self) -> _Job:
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs)
+            while not (ready := [job for job in self._jobs if not job.rest()]):
+                self._changed.wait(min((job.rest() for job in self._jobs), default=None))
             due = self._since_background >= FOREGROUND_STEPS_PER_BACKGROUND_STEP
             # min() takes the first of equals: of the preferred kind, the one that has waited longest.
-            job = min(self._jobs, key=lambda j: j.background != due)
+            job = min(ready, key=lambda j: j.background != due)
             self._since_background = 0 if job.background else self._since_background + 1
             return job

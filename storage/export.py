@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.files import whole_file
-from storage.records import Round, Vote
+from storage.records import AIVote, Round, Vote
 
 # Answers that stop in mid-sentence would teach stopping in mid-sentence.
 CUT_OFF = {"cancelled", "deadline"}
@@ -51,6 +51,34 @@ def preference_rows(votes: Iterable[tuple[Vote, Round]]) -> Iterator[dict[str, A
             "created": vote.created,
             "consent_version": vote.consent_version,
             "app_version": round_.app_version,
+        }
+
+
+def decisive_ai(votes: Iterable[AIVote]) -> Iterator[tuple[AIVote, str, str]]:
+    """Annotators' votes that prefer one answer, as (vote, chosen text, rejected text)."""
+    for vote in votes:
+        if vote.choice:
+            first, second = vote.first, vote.second
+            yield (vote, first, second) if vote.choice == "first" else (vote, second, first)
+
+
+def ai_preference_rows(votes: Iterable[AIVote]) -> Iterator[dict[str, Any]]:
+    """Rows as those of people, with `annotator`, which no person's row has."""
+    for vote, chosen, rejected in decisive_ai(votes):
+        yield {
+            "prompt": vote.messages,
+            "chosen": [{"role": "assistant", "content": chosen}],
+            "rejected": [{"role": "assistant", "content": rejected}],
+            "persona": vote.persona,
+            "principles": [{"text": vote.principle, "weight": 1.0}],
+            "annotator": vote.annotator,
+            "annotator_model": vote.annotator_model,
+            "margin": vote.margin,
+            "model": vote.model,
+            "model_revision": vote.model_revision,
+            "run": vote.run,
+            "step": vote.step,
+            "created": vote.created,
         }
 
 

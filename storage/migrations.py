@@ -105,3 +105,33 @@ def m004_lineage(db: Database) -> None:
         pk=("version", "round"),
         foreign_keys=[("version", "versions", "id")],
     )
+
+
+@migrations()
+def m005_ai_votes(db: Database) -> None:
+    """What annotators chose in the online loop. A table of its own: nothing that reads people's votes meets them."""
+    db["ai_votes"].create(
+        {
+            "id": int,
+            "created": str,
+            "run": str,  # one run of the loop; its version, if it made one, names it in its metrics
+            "step": int,
+            "persona": str,  # what the run was for; empty for all
+            "principle": str,  # as the annotator was asked
+            "annotator": str,
+            "annotator_model": str,
+            "messages": str,  # JSON list of {role, content}
+            "first": str,  # both answers of the policy at that step
+            "second": str,
+            "choice": str,  # first, second, or empty: the annotator could not tell
+            "margin": float,  # in the annotator's own unit; null where it gives none
+            "forwards": int,
+            "prompt_tokens": int,
+            "completion_tokens": int,
+            "model": str,
+            "model_revision": str,
+        },
+        pk="id",
+        not_null={"run", "principle", "annotator", "messages", "first", "second", "choice"},
+    )
+    db["ai_votes"].create_index(["persona"])

@@ -53,6 +53,32 @@ class Vote:
 
 
 @dataclass(frozen=True)
+class AIVote:
+    """An annotator's choice between two answers of one policy, in one run of the online loop; never a person's.
+
+    `choice` is empty where the annotator could not tell; `margin` is in its own unit, None where it gives none.
+    """
+
+    run: str
+    step: int
+    persona: str
+    principle: str
+    annotator: str
+    annotator_model: str
+    messages: list[dict[str, str]]
+    first: str
+    second: str
+    choice: Literal["first", "second", ""]
+    margin: float | None
+    forwards: int
+    prompt_tokens: int
+    completion_tokens: int
+    model: str
+    model_revision: str
+    created: str = ""
+
+
+@dataclass(frozen=True)
 class SavedPersona:
     """A persona that a person saved."""
 

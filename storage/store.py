@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError, StorageError
 from storage.migrations import migrations
-from storage.records import CHOICES, Answer, Round, SavedPersona, Version, Vote
+from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
 
 BUSY_SECONDS = 10.0
 LONGEST_REASON = 2000
@@ -146,6 +146,29 @@ class Store:
         with self._open() as db:
             counts = {name: db[name].count for name in ("rounds", "votes", "personas")}
             return {**counts, "versions": db["versions"].count_where("deleted = ''")}
+
+    def prompts(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
+        """The different conversations of the newest rounds, newest first; of one persona where given."""
+        query = f"select messages from rounds where id in ({OF_PERSONA}) group by messages order by max(rowid) desc limit :most"
+        with self._open() as db:
+            return [json.loads(row["messages"]) for row in db.query(query, {"persona": persona, "most": most})]
+
+    # --- annotators' votes
+
+    def add_ai_votes(self, votes: list[AIVote]) -> None:
+        """Stores what an annotator chose, all of it or nothing."""
+        with self._write() as db:
+            db["ai_votes"].insert_all(
+                {**asdict(vote), "created": _now(), "messages": json.dumps(vote.messages)} for vote in votes
+            )
+
+    def ai_votes(self, persona: str | None = None) -> list[AIVote]:
+        """All votes of annotators, oldest first; of one persona where given. `votes` never holds them."""
+        with self._open() as db:
+            rows = list(
+                db["ai_votes"].rows_where(":persona is null or persona = :persona", {"persona": persona}, order_by="id")
+            )
+        return [_record(AIVote, {**row, "messages": json.loads(row["messages"])}) for row in rows]
 
     # --- personas
 

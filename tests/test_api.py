@@ -159,7 +159,10 @@ def test_personas_are_listed(server: Server):
 def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
     versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
-    assert set(named) == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export"} | versions
+    assert (
+        set(named)
+        == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"} | versions
+    )
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):
@@ -555,3 +558,58 @@ def test_page_shows_markup_of_a_person_as_text(server: Server):
     server.services.catalogue.save("Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann")
     rendered = httpx.get(f"{server.url}config", timeout=HANG).text
     assert "<b><img" not in rendered
+
+
+# --- a judge in place of a person
+
+SIX_PROMPTS = "\n".join(f"Question {number}?" for number in range(6))
+QUICK_ONLINE = {"principle": "Be brief.", "prompts": SIX_PROMPTS, "steps": 1, "max_new_tokens": 6}
+
+
+def test_online_returns_the_outcome_with_its_curve(server: Server):
+    result = server.client().predict(**QUICK_ONLINE, annotator="embedding", objective="ipo", api_name="/online")
+    assert {"version", "run", "stopped", "win_rate", "pairs", "cost", "curve", "published", "reason"} <= set(result)
+    (step,) = result["curve"]
+    assert step["step"] == 1 and step["stopped"] == result["stopped"] == "steps"
+    assert result["win_rate"]["n"] == result["prompts_heldout"] == 2 and not result["published"]
+    votes = [vote for vote in server.services.store.ai_votes() if vote.run == result["run"]]
+    assert {vote.annotator for vote in votes} == {"embedding"} and len(votes) >= result["pairs"]
+    exported = Path(server.client().predict(with_ai_votes=True, api_name="/export")).read_text()
+    rows = [json.loads(line) for line in exported.splitlines()]
+    assert sum(row.get("run") == result["run"] for row in rows) == result["pairs"]
+    assert "annotator" not in Path(server.client().predict(api_name="/export")).read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"principle": ""}, "no persona and no principle"),
+        ({"persona": "nobody"}, "'nobody' does not exist"),
+        ({"annotator": "oracle"}, "'oracle'; it must be implicit, embedding or endpoint"),
+        ({"annotator": "endpoint"}, "PLUMBLINE_JUDGE_URL"),
+        ({"steps": 0}, "steps is 0"),
+        ({"prompts": "Why?"}, "1 different prompts"),
+        ({"prompts": "w" * 9000}, "9000 characters long"),
+    ],
+)
+def test_bad_online_is_refused(server: Server, values: dict[str, Any], message: str):
+    assert message in told(server.client(), "/online", **{**QUICK_ONLINE, **values})
+
+
+def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owners_money(guarded: Server):
+    client = guarded.client()
+    result = client.predict(**QUICK_ONLINE, persona="curt", publish=True, api_name="/online")
+    assert not result["published"] and result["samples"] == [] and guarded.services.store.published("curt") == ""
+    assert "owner's token" in told(client, "/online", **QUICK_ONLINE, token="wrong")
+    assert "owner's token" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint")
+    assert "PLUMBLINE_JUDGE_URL" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint", token=TOKEN)
+
+
+def test_the_page_shows_how_a_judge_gets_on_and_what_came_of_it(server: Server):
+    versions = len(server.services.store.versions())
+    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False]))
+    assert "Step 1 of 1" in messages and "win rate" in messages and "<svg" in messages
+    assert "Be <b>" not in messages and "process_completed" in messages
+    assert len(server.services.store.versions()) == versions + 1
+    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False]))
+    assert "No persona and no principle was given" in refused and "Traceback" not in refused

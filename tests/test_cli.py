@@ -372,3 +372,65 @@ def test_a_process_of_its_own_fails_with_a_sentence():
     result = run(*ASK, "--persona", "pirate", "--adapter", "../../etc", "--json")
     assert (result.returncode, result.stdout) == (2, "")
     assert "plumbline: the adapter is '../../etc'" in result.stderr and "Traceback" not in result.stderr
+
+
+# --- a judge in place of a person
+
+ONLINE = ["online", "--annotator", "implicit", "--steps", "2", "--prompts-per-step", "2", "--max-new-tokens", "6"]
+
+
+def write_prompts(path: Path, count: int = 9) -> str:
+    path.write_text("".join(f"Question {number}?\n" for number in range(count)))
+    return str(path)
+
+
+def test_online_prints_its_outcome_and_stores_the_judges_votes_apart(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    prompts = write_prompts(tmp_path / "prompts.txt")
+    report = printed(capsys, *ONLINE, "--persona", "curt", "--prompts", prompts, "--json")
+    assert report["version"] == "v1" and [step["step"] for step in report["curve"]] == [1, 2]
+    assert (report["prompts"], report["prompts_heldout"], report["published"]) == (6, 3, False)
+    assert report["win_rate"]["n"] == 3 and report["stopped"] == "steps"
+    store = Store(tmp_path / "data")
+    (version,) = store.versions()
+    assert (version.scope, version.origin, version.settings["annotator"]) == ("curt", "online", "implicit")
+    votes = store.ai_votes("curt")
+    assert votes and {vote.principle for vote in votes} == {"Be brief."} and store.votes() == []
+
+    out = tmp_path / "preferences.jsonl"
+    assert main(["export", "--out", str(out)]) == 0 and out.read_text() == ""
+    assert main(["export", "--out", str(out), "--with-ai-votes"]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["annotator"] for row in rows] == ["implicit"] * report["pairs"]
+    assert "there are 0 clear choices" in refused(capsys, "refresh", "--persona", "curt")
+
+
+def test_judges_votes_are_learnt_from_where_that_is_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    prompts = write_prompts(tmp_path / "prompts.txt", 12)
+    command = [*ONLINE, "--steps", "4", "--principle", "Be brief.", "--prompts", prompts]
+    made = printed(capsys, *command, "--json")["pairs"]
+    report = printed(capsys, "refresh", "--all", "--with-ai-votes", "--epochs", "1", "--json")
+    assert report["pairs_train"] + report["pairs_heldout"] == made
+
+
+def test_online_without_json_tells_every_step(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    prompts = write_prompts(tmp_path / "prompts.txt")
+    assert main([*ONLINE, "--principle", "a pirate", "--framing", "answer_as", "--prompts", prompts]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("v1: ") and captured.err.count("step ") >= 2 and "win rate" in captured.err
+    assert {vote.principle for vote in Store(tmp_path / "data").ai_votes()} == {"Answer as a pirate."}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([*ONLINE, "--persona", "nobody"], "'nobody' does not exist"),
+        ([*ONLINE, "--principle", " "], "the principle is empty"),
+        ([*ONLINE, "--persona", "curt", "--steps", "0"], "steps is 0"),
+        ([*ONLINE, "--persona", "curt", "--prompts", "no-such-file.txt"], "'no-such-file.txt' does not exist"),
+        ([*ONLINE, "--persona", "curt", "--annotator", "endpoint"], "set PLUMBLINE_JUDGE_URL"),
+    ],
+)
+def test_what_a_judge_cannot_do_is_a_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str):
+    assert told in refused(capsys, *arguments)

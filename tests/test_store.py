@@ -19,7 +19,7 @@ from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError, StorageError
 from storage.migrations import migrations
-from storage.records import CHOICES, Answer, Round, SavedPersona, Version, Vote
+from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
 from storage.store import LONGEST_REASON, Store
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +48,10 @@ EXPECTED = {
     ],
     "version_pairs": ["version", "round", "held_out"],
     "publications": ["id", "created", "scope", "version"],
+    "ai_votes": [
+        *("id", "created", "run", "step", "persona", "principle", "annotator", "annotator_model", "messages", "first"),
+        *("second", "choice", "margin", "forwards", "prompt_tokens", "completion_tokens", "model", "model_revision"),
+    ],
 }
 
 
@@ -459,6 +463,54 @@ def test_of_publishing_and_deleting_at_once_one_is_refused(store: Store):
     assert [sorted(results[i : i + 2]) for i in range(0, 8, 2)] == [["done", "refused"]] * 4
 
 
+# --- annotators' votes
+
+
+def an_ai_vote(**changes: Any) -> AIVote:
+    vote = AIVote(
+        run="run-1",
+        step=3,
+        persona="curt",
+        principle="Be brief.",
+        annotator="endpoint",
+        annotator_model="judge-1",
+        messages=[{"role": "user", "content": 'What is "π"?'}],
+        first="A number 🏴‍☠️.",
+        second="Well, a number.",
+        choice="first",
+        margin=None,
+        forwards=0,
+        prompt_tokens=200,
+        completion_tokens=2,
+        model="tiny",
+        model_revision="r",
+    )
+    return replace(vote, **changes)
+
+
+def test_annotators_votes_come_back_by_persona_and_are_no_peoples_votes(store: Store):
+    store.add_ai_votes([an_ai_vote(), an_ai_vote(choice="", margin=-0.25), an_ai_vote(persona="zen")])
+    found = store.ai_votes("curt")
+    assert all(vote.created for vote in found)
+    assert [replace(vote, created="") for vote in found] == [an_ai_vote(), an_ai_vote(choice="", margin=-0.25)]
+    assert len(store.ai_votes()) == 3 and store.ai_votes("pirate") == []
+    assert store.votes() == [] and store.count_decisive() == 0 and store.counts()["votes"] == 0
+
+
+def test_annotators_votes_are_stored_all_or_none(store: Store):
+    with pytest.raises(InputError, match="half of a character"):
+        store.add_ai_votes([an_ai_vote(), an_ai_vote(first="\ud83c")])
+    assert store.ai_votes() == []
+
+
+def test_prompts_of_rounds_come_once_and_newest_first(store: Store):
+    for number, (persona, text) in enumerate([("zen", "Why?"), ("pirate", "How?"), ("zen", "How?"), ("zen", "Why?")]):
+        store.add_round(replace(a_round(f"r{number}", persona), messages=[{"role": "user", "content": text}]))
+    assert [m[0]["content"] for m in store.prompts()] == ["Why?", "How?"]
+    assert [m[0]["content"] for m in store.prompts("pirate")] == ["How?"]
+    assert store.prompts("zen", most=1) == [[{"role": "user", "content": "Why?"}]] and store.prompts("robot") == []
+
+
 # --- schema
 
 
@@ -478,7 +530,7 @@ def test_migrations_applied_twice_do_nothing(store: Store):
     vote = store.vote(Vote("r1", "ann", "tie"))
     db = Database(store.path)
     schema, applied = db.schema, migrations.applied(db)
-    assert len(applied) == 4
+    assert len(applied) == 5
     migrations.apply(db)
     assert (db.schema, migrations.applied(db)) == (schema, applied)
     db.close()

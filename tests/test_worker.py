@@ -6,12 +6,12 @@ import gc
 import itertools
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from app.errors import BusyError
-from app.worker import FOREGROUND_STEPS_PER_BACKGROUND_STEP, WAITING_AT_MOST, Worker
+from app.worker import FOREGROUND_STEPS_PER_BACKGROUND_STEP, WAITING_AT_MOST, Wait, Worker
 
 HANG = 60.0
 
@@ -243,3 +243,77 @@ def test_nothing_is_lost_when_many_threads_ask(worker):
     for thread, answers in enumerate(everything):
         assert answers == [[(thread, job, step) for step in range(1 if job % 5 == 3 else 6)] for job in range(25)]
     assert worker.call(lambda: 7) == 7
+
+
+# --- jobs that wait for something outside
+
+
+def waiting_for(future, seconds, log):
+    """Waits once, then tells whether what it waited for was done."""
+    log.put("begun")
+    yield Wait(future, seconds)
+    log.put("again")
+    yield future.done()
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_job_that_waits_has_no_turn_before_what_it_waits_for_is_done(worker, background):
+    future, log = Future(), queue.Queue()
+    stream = worker.stream(waiting_for(future, HANG, log), background)
+    assert next(stream) == Wait(future, HANG)
+    for _ in range(3):  # others have theirs meanwhile, of both kinds
+        assert worker.call(lambda: 7) == 7
+        assert list(worker.stream(iter(range(20)), background=True)) == list(range(20))
+    assert log.get_nowait() == "begun" and log.empty() and worker.waiting() == 1
+    future.set_result(None)
+    assert next(stream) is True
+    assert list(stream) == [] and worker.waiting() == 0
+
+
+def test_a_wait_for_what_is_done_already_is_none(worker):
+    future = Future()
+    future.set_result(None)
+    assert list(worker.stream(waiting_for(future, HANG, queue.Queue())))[1:] == [True]
+
+
+def test_a_wait_ends_after_its_seconds_though_nobody_else_wakes_the_worker(worker):
+    assert list(worker.stream(waiting_for(Future(), 0.05, queue.Queue())))[1:] == [False]
+
+
+def test_nothing_is_computed_while_everybody_waits(worker):
+    """The worker sleeps: it asks the job once, not over and over."""
+    future, log = Future(), queue.Queue()
+    asked, rest = 0, worker.stream(waiting_for(future, HANG, log))
+    next(rest)
+    (job,) = worker._jobs
+    plain = job.rest
+
+    def counted():
+        nonlocal asked
+        asked += 1
+        return plain()
+
+    job.rest = counted
+    assert worker.call(lambda: 7) == 7
+    once, until = asked, threading.Event()
+    until.wait(0.2)
+    assert asked - once <= 4, "two looks to see that nobody is ready, and as many for the end of the call"
+    future.set_result(None)
+    assert list(rest) == [True]
+
+
+def test_what_waits_is_closed_soon_after_it_was_given_up(worker):
+    closed = threading.Event()
+
+    def steps():
+        try:
+            while True:
+                yield Wait(Future(), 0.05)
+        finally:
+            closed.set()
+
+    stream = worker.stream(steps())
+    next(stream)
+    stream.close()
+    assert closed.wait(HANG)
+    assert worker.call(lambda: 7) == 7 and worker.waiting() == 0

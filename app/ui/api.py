@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from app.rounds import SAME_MEANING
 from app.services import Services
 from app.traces import described
 from personas import Persona
-from storage.export import preference_rows, write_jsonl
+from storage.export import ai_preference_rows, preference_rows, write_jsonl
 from storage.records import SavedPersona
 
 
@@ -223,11 +224,12 @@ def add_endpoints(services: Services) -> None:
 
     folder = Path(tempfile.mkdtemp(prefix="plumbline-export-"))
 
-    def export(token: str = "") -> str:
+    def export(token: str = "", with_ai_votes: bool = False) -> str:
         """The decisive choices as JSON lines in TRL's preference format.
 
         Args:
             token: the owner's, where one is set.
+            with_ai_votes: judges' choices, too; their rows name an `annotator`.
 
         Returns:
             A file to download.
@@ -235,7 +237,8 @@ def add_endpoints(services: Services) -> None:
         with errors_for_the_client():
             services.learn.authorise(token)
             path = folder / "preferences.jsonl"
-            write_jsonl(preference_rows(services.store.votes()), path)
+            ai_votes = services.store.ai_votes() if with_ai_votes else []
+            write_jsonl(chain(preference_rows(services.store.votes()), ai_preference_rows(ai_votes)), path)
         return str(path)
 
     for function in (compare, vote, personas, rounds, publish):
@@ -267,7 +270,8 @@ def may_publish(services: Services, token: str) -> bool:
 def _add_export(export: Any) -> None:
     # A file result needs a component; it is on no page.
     token, file = gr.Textbox("", visible=False, label="token"), gr.File(visible=False, label="preferences.jsonl")
-    gr.on([], export, token, file, api_name="export")
+    with_ai_votes = gr.Checkbox(False, visible=False, label="with_ai_votes")
+    gr.on([], export, [token, with_ai_votes], file, api_name="export")
 
 
 @contextmanager

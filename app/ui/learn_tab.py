@@ -11,6 +11,7 @@ from app.refresh.trainer import RefreshSettings, Step
 from app.services import Services
 from app.ui import render
 from app.ui.api import may_publish
+from app.ui.online_section import build_online_section
 from app.ui.versions_section import build_versions_section
 
 ALL = ""
@@ -109,6 +110,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
     cancel.click(stopped, scope, shown, cancels=[running], **quiet)
     use.click(change, [chosen, scope, token], shown, **quiet)
     scope.input(lambda scope: _lists(scope), scope, [table, chosen, count], **quiet)
+    build_online_section(services, scope, token, [table, chosen, count], _lists)
     build_versions_section(services, scope, token, table, [table, chosen, count], _lists)
     return {"scope": scope, "count": count, "table": table, "chosen": chosen}
 

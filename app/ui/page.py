@@ -10,6 +10,7 @@ from app.ui import render
 from app.ui.api import add_endpoints
 from app.ui.compare_tab import build_compare_tab, refreshed_choices
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
+from app.ui.online_api import add_online_endpoint
 from app.ui.theme import STYLE_SHEET, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
 
@@ -20,6 +21,7 @@ def build_page(services: Services) -> gr.Blocks:
     with gr.Blocks(title="Plumbline", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
+        add_online_endpoint(services)
         add_version_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106

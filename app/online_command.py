@@ -1,0 +1,89 @@
+"""The command `python -m app online`: a judge in place of a person, step by step. It parses and prints; it decides nothing."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from app.errors import checked
+from app.prompts import FRAMINGS, frame
+from app.settings import Settings
+
+
+def add_online_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the command to the others."""
+    parser = commands.add_parser("online", help="let a judge choose between the model's own answers (OAIF)")
+    parser.set_defaults(run=run)
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--persona", metavar="ID", help="the judge goes by its principle, and the version is its own")
+    who.add_argument("--principle", metavar="TEXT", help="what the judge goes by; the version is for all")
+    parser.add_argument(
+        "--framing", choices=list(FRAMINGS), default="principle", help="how the principle enters the judge's prompt"
+    )
+    parser.add_argument(
+        "--annotator",
+        required=True,
+        choices=["implicit", "embedding", "endpoint"],
+        help="the model itself, nearness in meaning, or the chat endpoint of PLUMBLINE_JUDGE_URL",
+    )
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="a prompt a line; default: the stored ones and the personas' examples",
+    )
+    parser.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
+    parser.add_argument("--steps", type=int, help="gradient steps at most")
+    parser.add_argument("--prompts-per-step", type=int, help="how many are answered twice for one step")
+    parser.add_argument("--evaluate-every", type=int, help="steps between two evaluations on prompts kept aside")
+    parser.add_argument("--patience", type=int, help="evaluations without a new best after which it stops")
+    parser.add_argument("--max-seconds", type=float, help="no step begins after so many")
+    parser.add_argument("--max-judge-tokens", type=int, help="of an endpoint, both ways")
+    parser.add_argument("--max-new-tokens", type=int, help="the longest answer")
+    parser.add_argument("--temperature", type=float, help="of the sampled answers")
+    parser.add_argument("--objective", choices=["dpo", "ipo", "slic"], help="what is minimised over pairs; default dpo")
+    parser.add_argument("--beta", type=float, help="how dear it is to leave the base model")
+    parser.add_argument(
+        "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts beside it"
+    )
+    parser.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--publish", action="store_true", help="use the version if the prompts kept aside speak for it")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints a line a step on standard error, then what came of it."""
+    from app.online import OnlineOutcome, read_prompts
+    from app.refresh.feedback import OnlineSettings, OnlineStep
+    from app.services import build
+
+    given = {name: value for name, value in vars(options).items() if name in OnlineSettings.model_fields}
+    settings = checked(OnlineSettings, **{name: value for name, value in given.items() if value is not None})
+    prompts = read_prompts(options.prompts) if options.prompts else None
+    services = build(Settings(), options.model)
+    persona = services.catalogue.get(options.persona) if options.persona else None
+    principle = frame(persona.principle, persona.framing) if persona else frame(options.principle, options.framing)
+    judge = services.judges.named(options.annotator)
+    outcome = None
+    for item in services.online.run(judge, principle, options.persona or "", prompts, settings, options.publish):
+        if isinstance(item, OnlineStep):
+            print(_line(item), file=sys.stderr)
+        elif isinstance(item, OnlineOutcome):
+            outcome = item
+    if options.json:
+        print(json.dumps(asdict(outcome), ensure_ascii=False))
+    else:
+        steps = len(outcome.curve)
+        print(
+            f"{outcome.version}: {outcome.pairs} choices in {steps} steps and {outcome.seconds:.0f} s, stopped by {outcome.stopped}; "
+            f"{outcome.reason}"
+        )
+    return 0
+
+
+def _line(step) -> str:
+    learnt = "no pair to learn from" if step.loss is None else f"loss {step.loss:.4f}, {step.kept} pairs"
+    won = f", win rate {step.win_rate.value:.2f} (n = {step.win_rate.n})" if step.win_rate else ""
+    return f"step {step.step}/{step.steps}: {learnt}, {step.tokens:.1f} tokens, KL {step.kl:.4f} a token{won}"

@@ -1,0 +1,103 @@
+"""The endpoint of the online loop. Thin: checks and work are the use case's."""
+
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from app.errors import InputError, checked
+from app.judges import Judge
+from app.online import prompts_of
+from app.prompts import frame
+from app.refresh.feedback import OnlineSettings
+from app.services import Services
+from app.ui.api import errors_for_the_client, may_publish
+
+
+def add_online_endpoint(services: Services) -> None:
+    """Adds `/online` to the page that is being built."""
+    usual = OnlineSettings()
+
+    def online(
+        persona: str = "",
+        principle: str = "",
+        framing: str = "principle",
+        annotator: str = "implicit",
+        prompts: str = "",
+        steps: int = usual.steps,
+        objective: str = usual.objective,
+        beta: float = usual.beta,
+        learning_rate: float = usual.learning_rate,
+        max_new_tokens: int = usual.max_new_tokens,
+        seed: int = usual.seed,
+        publish: bool = False,
+        token: str = "",
+    ) -> dict[str, Any]:
+        """Lets a judge choose between the model's own answers, and learns from it step by step (online AI feedback, OAIF).
+
+        Args:
+            persona: whose principle the judge goes by, and whom the version belongs to.
+            principle: what the judge goes by, in your own words; in place of the persona's, or of no persona at all.
+            framing: answer_as, the_reader_is or principle: how your own principle enters the judge's prompt.
+            annotator: implicit (the model itself), embedding, or endpoint (the owner's chat endpoint).
+            prompts: what to answer, a prompt a line; empty takes the stored ones and the personas' examples.
+            steps: gradient steps at most.
+            objective: dpo, ipo or slic.
+            beta: how dear it is to leave the base model.
+            learning_rate: the default suits the starter; larger models want less.
+            max_new_tokens: the longest answer, in tokens.
+            seed: of everything that is drawn by lot.
+            publish: whether the version goes into use if the prompts kept aside speak for it.
+            token: the owner's, where one is set: for publishing, and for the endpoint, which costs the owner's money.
+
+        Returns:
+            version, run, stopped, win_rate (value, n, interval), pairs, dropped, prompts, prompts_heldout, cost, seconds, published,
+            reason, samples, and `curve`: step, steps, loss, margin, kept, dropped, tokens, kl, win_rate, cost, seconds, stopped.
+        """
+        with errors_for_the_client():
+            settings = checked(
+                OnlineSettings,
+                steps=steps,
+                objective=objective,
+                beta=beta,
+                learning_rate=learning_rate,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+            )
+            owner = may_publish(services, token)
+            *_, outcome = services.online.run(
+                asked_judge(services, annotator, token),
+                judged_by(services, persona, principle, framing),
+                persona,
+                prompts_of(prompts) if str(prompts or "").strip() else None,
+                settings,
+                publish=bool(publish) and owner,
+                samples=owner,
+            )
+        return asdict(outcome)
+
+    gr.api(online, api_name="online", concurrency_limit=4)
+
+
+def asked_judge(services: Services, annotator: str, token: str) -> Judge:
+    """The judge by name. Where there is an owner's token, the endpoint asks for it: whoever asks there spends the owner's money."""
+    if annotator == "endpoint":
+        services.learn.authorise(token)
+    return services.judges.named(annotator)
+
+
+def judged_by(services: Services, persona: str, principle: str, framing: str) -> str:
+    """What a judge goes by, framed: the principle where one is given, else the persona's.
+
+    Raises:
+        InputError: neither is given.
+        NotFoundError: no such persona.
+    """
+    known = services.catalogue.get(persona) if persona else None
+    if str(principle or "").strip():
+        return frame(principle, framing)
+    if known is None:
+        raise InputError(
+            "no persona and no principle was given; choose a persona or write one sentence that says what the judge goes by"
+        )
+    return frame(known.principle, known.framing)

@@ -1,0 +1,110 @@
+"""The part *Let a judge choose* of the tab Learn: start, stop, live curves. Layout and wiring only."""
+
+from collections.abc import Iterator
+
+import gradio as gr
+
+from app.errors import PlumblineError, checked
+from app.online import OnlineOutcome
+from app.refresh.feedback import OnlineSettings, OnlineStep
+from app.services import Services
+from app.ui import online_render, render
+from app.ui.api import may_publish
+from app.ui.online_api import asked_judge, judged_by
+
+JUDGES = {
+    "implicit": "The model itself: what the principle makes likelier (implicit judge)",
+    "embedding": "Nearness in meaning to the principle (embedding judge)",
+    "endpoint": "A chat model elsewhere; prompts and answers are sent to it (endpoint)",
+}
+
+
+def build_online_section(
+    services: Services, scope: gr.Dropdown, token: gr.Textbox, lists: list[gr.components.Component], listed
+) -> None:
+    """Lays out the section and wires it.
+
+    Args:
+        services: the use cases.
+        scope, token: the tab's choice of persona and the owner's token.
+        lists: what shows versions and counts.
+        listed: from a scope to updates of `lists`, as a dictionary.
+    """
+    usual = OnlineSettings()
+    with gr.Accordion("Let a judge choose (online AI feedback, OAIF)", open=False):
+        gr.HTML(
+            '<div class="pl-card">In place of your clicks, a judge chooses: the model answers every prompt twice, the judge says which answer '
+            "follows the principle better, the model takes one small step towards it, and again. The judge's choices are stored as a judge's and "
+            "never mixed with people's.</div>"
+        )
+        with gr.Row():
+            judge = gr.Radio(
+                [(JUDGES[name], name) for name in services.judges.names()],
+                value="implicit",
+                label="Who chooses (annotator)",
+                elem_id="judge",
+            )
+            principle = gr.Textbox(
+                label="What the judge goes by (principle)",
+                info="Empty: the principle of the persona chosen above",
+                placeholder="Prefer the shorter answer.",
+                elem_id="judge-principle",
+            )
+        with gr.Row():
+            steps = gr.Slider(1, 200, value=usual.steps, step=1, label="Steps at most")
+            publish = gr.Checkbox(
+                False,
+                label="Answer with the new version",
+                info="If the prompts kept aside speak for it",
+                elem_id="judge-publish",
+            )
+        with gr.Row():
+            start = gr.Button("Let the judge choose", variant="primary", elem_id="judge-start")
+            stop = gr.Button("Stop", interactive=False, elem_id="judge-stop")
+        result = gr.HTML("", elem_id="judge-result")
+
+    def run(scope: str, token: str, judge: str, principle: str, steps: int, publish: bool) -> Iterator[dict]:
+        yield {
+            start: gr.Button(interactive=False),
+            stop: gr.Button(interactive=True),
+            result: render.status("Reading the prompts …"),
+        }
+        shown, made = "", []
+        try:
+            owner = may_publish(services, token)
+            chosen = asked_judge(services, judge, token)
+            goes_by = judged_by(services, scope, principle, "principle")
+            settings = checked(OnlineSettings, steps=steps)
+            for item in services.online.run(chosen, goes_by, scope, None, settings, publish and owner, samples=owner):
+                if isinstance(item, OnlineOutcome):
+                    shown = online_render.outcome(item)
+                elif isinstance(item, OnlineStep):
+                    made.append(item)
+                    shown = online_render.progress(made, None)
+                else:
+                    shown = online_render.progress(made, item)
+                yield {result: shown}
+        except PlumblineError as error:
+            shown = render.failure(error)
+        yield {start: gr.Button(interactive=True), stop: gr.Button(interactive=False), result: shown, **listed(scope)}
+
+    def stopped(scope: str) -> dict:
+        line = "Stopped. The model answers as before; what the judge had chosen is kept."
+        return {
+            start: gr.Button(interactive=True),
+            stop: gr.Button(interactive=False),
+            result: render.status(line),
+            **listed(scope),
+        }
+
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    outputs = [start, stop, result, *lists]
+    running = start.click(
+        run,
+        [scope, token, judge, principle, steps, publish],
+        outputs,
+        concurrency_limit=4,
+        trigger_mode="once",
+        **quiet,
+    )
+    stop.click(stopped, scope, outputs, cancels=[running], **quiet)
