@@ -94,7 +94,7 @@ class Rounds:
 
     def _embedded(self) -> tuple[list[tuple[str, str]], np.ndarray]:
         """Id and prompt of every round, oldest first, and unit vectors, shape (rounds, dimensions)."""
-        prompts = self._store.prompts()
+        prompts = self._store.last_prompts()
         with self._one_at_a_time:
             new = [(id_, prompt) for id_, prompt in prompts if id_ not in self._vectors]
             for start in range(0, len(new), AT_ONCE):

@@ -88,7 +88,7 @@ class Store:
             answers = list(db["answers"].rows_where("round = ?", [round_id], order_by="rowid"))
         return _round(rows[0], answers)
 
-    def prompts(self) -> list[tuple[str, str]]:
+    def last_prompts(self) -> list[tuple[str, str]]:
         """Id and last prompt of every round, oldest first."""
         query = "select id, json_extract(messages, '$[#-1].content') as prompt from rounds order by created, rowid"
         with self._open() as db:
