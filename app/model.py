@@ -376,7 +376,8 @@ class LanguageModel:
             self._peft.base_model.disable_adapter_layers()
         else:
             if adapter in self._made_room and adapter not in self._folders:
-                self.load_adapter(adapter, self._made_room.pop(adapter))
+                self.load_adapter(adapter, self._made_room[adapter])
+                del self._made_room[adapter]
             self._peft.base_model.enable_adapter_layers()
             self._peft.set_adapter(adapter)
         self._active = adapter
