@@ -1,6 +1,6 @@
 """A key-value cache with spare columns: a step then writes one column instead of copying all of them.
 
-Beside `app.model` the only module that knows transformers, namely its cache layers; it knows no batches and no arms.
+It knows transformers' cache layers; it knows no batches and no arms.
 """
 
 from typing import Any

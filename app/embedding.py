@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors import SafetensorError
 
-from app.errors import ModelError
+from app.errors import ModelError, first_line
 from app.starter import EMBEDDER_FOLDER
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class Embedder:
                 source, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"the embedder {self.name!r} could not be loaded: {first_line} Check the folder or the hub id and the connection; PLUMBLINE_EMBEDDER=starter needs none."
+                f"the embedder {self.name!r} could not be loaded: {first_line(error)} Check the folder or the hub id and the connection; PLUMBLINE_EMBEDDER=starter needs none."
             ) from error

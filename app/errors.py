@@ -33,6 +33,11 @@ class BusyError(PlumblineError):
     """More is waiting for the model than the queue holds."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says first, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 Checked = TypeVar("Checked", bound=BaseModel)
 
 

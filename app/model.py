@@ -1,10 +1,8 @@
-"""The only module that knows transformers and peft: loads a causal LM, renders chats, runs forwards, holds LoRA adapters.
+"""A causal language model of transformers with its adapters of peft: renders chats, runs forwards, holds LoRA adapters.
 
 It knows nothing of personas, arms, objectives or the page. All calls belong on the one thread that owns the model.
 """
 
-import contextlib
-import hashlib
 import inspect
 import logging
 from collections.abc import Callable
@@ -18,13 +16,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 
 from app.cache import joins, new_cache
-from app.errors import InputError, ModelError
-from app.starter import WEIGHTS_FOLDER
+from app.errors import InputError, ModelError, first_line
+from app.pretrained import load_pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +31,6 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 LOADED_ADAPTERS = 8
-LARGE = 50_000_000  # parameters
 
 Message = dict[str, str]
 
@@ -93,41 +88,7 @@ class LanguageModel:
         Raises:
             ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
         """
-        folder = WEIGHTS_FOLDER if name == "starter" else Path(name).expanduser()
-        source = str(folder) if folder.is_dir() else name
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ModelError(
-                f"the device is {device!r}, but this torch finds no CUDA; set PLUMBLINE_DEVICE to auto or cpu"
-            )
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if not Path(source).is_dir() and _looks_like_a_path(source):
-            raise ModelError(
-                f"the model folder {name!r} does not exist; give a folder with config.json, a hub id, or 'starter'"
-            )
-        try:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-            if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-                raise ModelError(
-                    f"the model {name!r} is of type {config.model_type!r}, which has no causal language model; choose one that generates text"
-                )
-            architectures = config.architectures or []
-            if architectures and not any(
-                "CausalLM" in a or "LMHead" in a or "ConditionalGeneration" in a for a in architectures
-            ):
-                raise ModelError(
-                    f"the model {name!r} was saved as {', '.join(architectures)}, without the head that predicts words; choose a causal language model"
-                )
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=_dtype_for(device, dtype, config), use_safetensors=True, trust_remote_code=False
-            ).to(device)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            where = "the folder" if Path(source).is_dir() else "the hub id"
-            raise ModelError(
-                f"the model {name!r} could not be loaded: {_first_line(error)} Check {where}, its safetensors files, and the connection; PLUMBLINE_MODEL=starter needs none."
-            ) from error
-        return cls(model, tokenizer, name, _revision_of(source, config))
+        return cls(*load_pretrained(name, device, dtype))
 
     @property
     def device(self) -> torch.device:
@@ -330,7 +291,7 @@ class LanguageModel:
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
             self.drop_adapter(name)
             raise ModelError(
-                f"the adapter in {folder} cannot be used with the model {self.name!r}: {_first_line(error)}"
+                f"the adapter in {folder} cannot be used with the model {self.name!r}: {first_line(error)}"
             ) from error
         self._active = "?"
         self._folders[name] = folder
@@ -400,35 +361,3 @@ def _takes_masks(model: Any) -> bool:
 
 def _lora(rank: int) -> LoraConfig:
     return LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-
-
-def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
-    if wanted != "auto":
-        return getattr(torch, wanted)
-    if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # A small model's step is not bound by reading weights: in fp32 it is as fast, and results do not depend on what else is in
-    # the batch.
-    with torch.device("meta"):
-        large = AutoModelForCausalLM.from_config(config).num_parameters() >= LARGE
-    return torch.bfloat16 if large and torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
-
-
-def _revision_of(source: str, config: Any) -> str:
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)
-    digest = hashlib.sha256()
-    with contextlib.suppress(OSError):
-        for file in sorted(Path(source).glob("*.safetensors")):
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""Finds a causal language model, the starter's, a folder's or the hub's, and loads it with transformers. It knows no chats and no adapters."""
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from app.errors import ModelError, first_line
+from app.starter import WEIGHTS_FOLDER
+
+LARGE = 50_000_000  # parameters
+
+
+def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, str]:
+    """Loads safetensors only, never code from the model's repository.
+
+    Args:
+        name, device, dtype: see `LanguageModel.load`.
+
+    Returns:
+        Model, tokenizer, name, and what exactly was loaded: a commit of the hub, or a digest of the weight files.
+
+    Raises:
+        ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
+    """
+    folder = WEIGHTS_FOLDER if name == "starter" else Path(name).expanduser()
+    source = str(folder) if folder.is_dir() else name
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"the device is {device!r}, but this torch finds no CUDA; set PLUMBLINE_DEVICE to auto or cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not Path(source).is_dir() and _looks_like_a_path(source):
+        raise ModelError(
+            f"the model folder {name!r} does not exist; give a folder with config.json, a hub id, or 'starter'"
+        )
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise ModelError(
+                f"the model {name!r} is of type {config.model_type!r}, which has no causal language model; choose one that generates text"
+            )
+        architectures = config.architectures or []
+        if architectures and not any(
+            "CausalLM" in a or "LMHead" in a or "ConditionalGeneration" in a for a in architectures
+        ):
+            raise ModelError(
+                f"the model {name!r} was saved as {', '.join(architectures)}, without the head that predicts words; choose a causal language model"
+            )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=_dtype_for(device, dtype, config), use_safetensors=True, trust_remote_code=False
+        ).to(device)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        where = "the folder" if Path(source).is_dir() else "the hub id"
+        raise ModelError(
+            f"the model {name!r} could not be loaded: {first_line(error)} Check {where}, its safetensors files, and the connection; PLUMBLINE_MODEL=starter needs none."
+        ) from error
+    return model, tokenizer, name, _revision_of(source, config)
+
+
+def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # A small model's step is not bound by reading weights: in fp32 it is as fast, and results do not depend on what else is in
+    # the batch.
+    with torch.device("meta"):
+        large = AutoModelForCausalLM.from_config(config).num_parameters() >= LARGE
+    return torch.bfloat16 if large and torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+
+
+def _revision_of(source: str, config: Any) -> str:
+    commit = getattr(config, "_commit_hash", None)
+    if commit:
+        return str(commit)
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        for file in sorted(Path(source).glob("*.safetensors")):
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
