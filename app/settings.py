@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     embedder: "starter", a folder, or the hub id of a sentence-transformers model.
     device: "auto", "cpu", "cuda" or another name that torch knows.
     cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
-    admin_token: where set, publishing, rollback and export ask for it.
+    admin_token: where set, publishing, rollback, export and adapter files ask for it.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
