@@ -10,6 +10,7 @@ from app.label import Label
 from app.learn import Learn
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
+from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
 from app.versions import Versions
@@ -31,6 +32,7 @@ class Services:
     compare: Compare
     label: Label
     learn: Learn
+    rounds: Rounds
     versions: Versions
 
 
@@ -45,13 +47,15 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         StorageError, ModelError, PersonaError: as the parts say.
     """
     store = Store(settings.data)
-    catalogue = Catalogue(load_library(), store, Embedder(settings.embedder))
+    embedder = Embedder(settings.embedder)
+    catalogue = Catalogue(load_library(), store, embedder)
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
-    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
+    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
     versions = Versions(model, store, adapters)
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+    learn = Learn(model, worker, store, versions, settings.admin_token)
     return Services(
         settings=settings,
         store=store,
@@ -61,6 +65,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         serving=serving,
         compare=Compare(model, serving, store, catalogue, versions),
         label=Label(store),
-        learn=Learn(model, worker, store, versions, settings.admin_token),
+        learn=learn,
+        rounds=Rounds(store, embedder, learn.authorise),
         versions=versions,
     )

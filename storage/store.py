@@ -81,6 +81,12 @@ class Store:
             answers = list(db["answers"].rows_where("round = ?", [round_id], order_by="rowid"))
         return _round(rows[0], answers)
 
+    def prompts(self) -> list[tuple[str, str]]:
+        """Id and last prompt of every round, oldest first."""
+        query = "select id, json_extract(messages, '$[#-1].content') as prompt from rounds order by created, rowid"
+        with self._open() as db:
+            return [(row["id"], row["prompt"]) for row in db.query(query)]
+
     def vote(self, vote: Vote) -> Vote:
         """Records a vote in one transaction. The first vote of a rater on a round stands; a repeat returns it.
 
