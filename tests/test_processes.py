@@ -20,7 +20,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 def pairs_file(tmp_path: Path) -> Path:
     rows = (
         {"prompt": f"Question {i}, is it{' so' * (i % 4)}?", "chosen": "tea, matey" + "!" * i, "rejected": "the sky"}
-        for i in range(12)
+        for i in range(14)
     )
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -61,16 +61,13 @@ def refreshed(launcher: tuple[str, ...], pairs: Path, model: Path, data: Path, s
 
 
 def test_two_processes_give_the_losses_of_one(pairs_file: Path, tiny_folders: dict[str, Path], tmp_path: Path):
-    """Batches of four, the last of an epoch smaller: the shares differ, and the gradient is that of the whole batch all the same."""
+    """Batches of four of which the second process computes two, and a last one of one pair, of which it computes none: the gradient
+    is that of the whole batch all the same."""
     one = refreshed((), pairs_file, tiny_folders["llama"], tmp_path / "one")
     two = refreshed(TORCHRUN, pairs_file, tiny_folders["llama"], tmp_path / "two")
-    seen = 3 * one["pairs_train"]
-    assert one["processes"] == 1 and one["pairs_per_process"] == [seen]
-    assert one["pairs_train"] % 4 in (1, 3), "an even last batch would hide a wrong weight"
-    assert (
-        two["processes"] == 2 and sum(two["pairs_per_process"]) == seen and min(two["pairs_per_process"]) >= seen // 3
-    )
-    assert two["pairs_per_process"][0] > two["pairs_per_process"][1]
+    assert one["pairs_train"] == 13
+    assert one["processes"] == 1 and one["pairs_per_process"] == [39]
+    assert two["processes"] == 2 and two["pairs_per_process"] == [21, 18]
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-4) and len(set(two["losses"])) > 3
     assert two["after"] == one["after"] and two["before"] == one["before"]
     assert [version.id for version in Store(tmp_path / "two").versions()] == [two["version"]]
