@@ -34,6 +34,7 @@ def compare(options: argparse.Namespace) -> int:
     """One prompt through every arm; prints texts as they end, or one JSON object."""
     from app.compare import Principle, Request
     from app.services import build
+    from app.traces import described
 
     settings = checked(
         DecodeSettings,
@@ -54,6 +55,7 @@ def compare(options: argparse.Namespace) -> int:
         arms=tuple(options.arms.split(",")),
         settings=settings,
         adapter=options.adapter,
+        traces=options.traces,
     )
     services = build(Settings(), options.model)
     comparison = services.compare.start(request, rater="command-line")
@@ -79,6 +81,8 @@ def compare(options: argparse.Namespace) -> int:
     }
     for answer in report["arms"].values():
         del answer["arm"]
+    if options.traces:
+        report["traces"] = described(last.traces, {arm: a.token_ids for arm, a in last.answers.items()}, model.decode)
     _print_json(report)
     return 0
 
@@ -185,6 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=None, help="default: drawn by lot")
     one.add_argument("--max-new-tokens", type=int, default=defaults.max_new_tokens)
     one.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    one.add_argument(
+        "--traces",
+        action="store_true",
+        help="with --json: what each context would have said at every token, KL and shift",
+    )
 
     two = commands.add_parser("refresh", help="learn an adapter from choices")
     two.set_defaults(run=refresh)

@@ -16,14 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalogue import Catalogue
 from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
-from app.decoding.engine import TokenEvent, decode
+from app.decoding.run import Run
 from app.decoding.streaming import TextStream
+from app.decoding.trace import TokenTrace
 from app.errors import InputError
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
+from app.serving import HasGone, Place, Serving
 from app.version import VERSION
 from app.versions import Versions
-from app.worker import Worker
 from storage.records import Answer, Round
 from storage.store import Store
 
@@ -46,6 +47,7 @@ class Request(BaseModel):
 
     adapter: a version, "none" for the original model, or None for what is published for the persona.
     blind: only the two arms that are voted on are run, and their sides are drawn by lot.
+    traces: whether to tell how every token came about; not where blind, since that would tell the arms apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,13 +60,20 @@ class Request(BaseModel):
     settings: DecodeSettings = DecodeSettings()
     adapter: str | None = None
     blind: bool = False
+    traces: bool = False
 
 
 @dataclass
 class Progress:
-    """What every arm has said so far; an answer's `finish_reason` is empty while it goes on."""
+    """What every arm has said so far; an answer's `finish_reason` is empty while it goes on.
+
+    place: where the comparison stands in line; 0 once it is being answered.
+    traces: by arm, one for each token of its answer; empty unless they were asked for.
+    """
 
     answers: dict[str, Answer]
+    place: int = 0
+    traces: dict[str, list[TokenTrace]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -98,12 +107,12 @@ class Compare:
     """Runs comparisons.
 
     Args:
-        model, worker: the model and the thread that owns it.
+        model, serving: the model and the line in front of it.
         store, catalogue, versions: rounds, personas and adapter versions.
     """
 
-    def __init__(self, model: LanguageModel, worker: Worker, store: Store, catalogue: Catalogue, versions: Versions):
-        self.model, self._worker, self._store = model, worker, store
+    def __init__(self, model: LanguageModel, serving: Serving, store: Store, catalogue: Catalogue, versions: Versions):
+        self.model, self._serving, self._store = model, serving, store
         self._catalogue, self._versions = catalogue, versions
         self._running: dict[str, Comparison] = {}
 
@@ -126,6 +135,10 @@ class Compare:
             raise InputError(
                 f"the arms are {', '.join(request.arms)[:80] or 'none'}; choose one or more of {', '.join(ARM_NAMES)}"
             )
+        if request.blind and request.traces:
+            raise InputError(
+                "both blind and traces were asked for, and traces tell the arms apart; leave one of them out"
+            )
         sides = list(voted)
         if request.blind:
             random.SystemRandom().shuffle(sides)
@@ -147,9 +160,9 @@ class Compare:
         )
 
     def run(self, comparison: Comparison) -> Iterator[Progress]:
-        """Decodes on the worker and yields after every step; stores the round before the last item.
+        """Gets in line and yields after every step; stores the round before the last item.
 
-        A consumer that goes away frees the worker within one step; its round is not stored.
+        A consumer that goes away frees its place within one step; its round is not stored.
 
         Raises:
             BusyError: too much is waiting.
@@ -157,11 +170,17 @@ class Compare:
         """
         streams = {arm: TextStream(self.model.decode) for arm in comparison.arms}
         answers = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
+        traces: dict[str, list[TokenTrace]] = {arm: [] for arm in comparison.arms}
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
         try:
-            for events in self._worker.stream(self._steps(comparison)):
+            for events in self._serving.stream(partial(self._decoding, comparison)):
+                if isinstance(events, Place):
+                    yield Progress(dict(answers), events.number)
+                    continue
                 for event in events:
+                    if event.trace:
+                        traces[event.arm].append(event.trace)
                     stream = streams[event.arm]
                     if event.token is not None:
                         stream.push(event.token)
@@ -171,7 +190,7 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                progress = Progress(dict(answers))
+                progress = Progress(dict(answers), traces=traces)
                 if progress.done:
                     self._save(comparison, answers)
                 yield progress
@@ -209,23 +228,23 @@ class Compare:
             raise InputError(f"{len(request.principles)} principles were given; 8 are the most at once")
         return list(request.principles)
 
-    def _steps(self, comparison: Comparison) -> Iterator[list[TokenEvent]]:
+    def _decoding(self, comparison: Comparison, has_gone: HasGone) -> tuple[Run, str | None]:
         settings, adapter = comparison.request.settings, comparison.adapter or None
         if adapter:
             self.model.load_adapter(adapter, self._versions.adapters.path(adapter))
         room = self.model.context_length - max(map(len, comparison.contexts))
         settings = settings.model_copy(update={"max_new_tokens": min(settings.max_new_tokens, room)})
         weights = torch.tensor([p.weight for p in comparison.principles], device=self.model.device)
-        yield from decode(
-            partial(self.model.forward, adapter=adapter),
+        run = Run(
             comparison.contexts,
             build_arms(list(comparison.arms), weights, settings),
             settings,
             self.model.end_ids,
-            self.model.device,
-            stop=comparison.cancelled.is_set,
+            stop=lambda: comparison.cancelled.is_set() or has_gone(),
             deadline=time.monotonic() + DEADLINE_SECONDS,
+            traces=comparison.request.traces,
         )
+        return run, adapter
 
     def _save(self, comparison: Comparison, answers: dict[str, Answer]) -> None:
         if not comparison.is_kept:

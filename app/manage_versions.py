@@ -1,5 +1,6 @@
 """The use case *take a version away*: delete it, or pack it as a standard PEFT adapter. Here storage and folders meet; it needs no model."""
 
+import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from app.refresh.adapter_files import CARD, CONFIG, WEIGHTS
 from app.refresh.adapters import AdapterFolder
 from storage.files import whole_file
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 class ManageVersions:
@@ -24,7 +27,10 @@ class ManageVersions:
     def __init__(self, store: Store, adapters: AdapterFolder, authorise: Callable[[str], None]):
         self._store, self._adapters, self._authorise = store, adapters, authorise
         for version in store.deleted_versions():
-            adapters.remove(version)
+            try:
+                adapters.remove(version)
+            except StorageError as error:  # what is left in the way of nothing is no reason not to start
+                logger.warning("a deletion was not finished: %s", error)
 
     def described(self) -> list[dict[str, Any]]:
         """All versions with their lineage, newest first; see `adapter_card.described`."""
@@ -36,7 +42,7 @@ class ManageVersions:
 
         Raises:
             NotAllowedError: an owner's token is set and was not given.
-            InputError: no version's name, or it is in use somewhere.
+            InputError: it is in use somewhere.
             NotFoundError: no such version.
             StorageError: its files could not be removed; it is no longer listed all the same.
         """
@@ -71,7 +77,6 @@ class ManageVersions:
             raise StorageError(f"the files of {version!r} could not be read ({error}); check the disk") from error
         with whole_file(out) as opened, zipfile.ZipFile(opened, "w", zipfile.ZIP_STORED) as archive:
             for name, content in {**files, CARD: card(record).encode()}.items():
-                archive.writestr(
-                    zipfile.ZipInfo(name), content
-                )  # without the time: one version is always the same file
+                # Without the time: one version is always the same file.
+                archive.writestr(zipfile.ZipInfo(name), content)
         return out

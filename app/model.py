@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 import inspect
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,20 @@ class LanguageModel:
         """Where the weights are."""
         return self._model.device
 
+    @property
+    def joins(self) -> bool:
+        """Whether rows of different length may share a cache: every layer keeps all its columns, none has a sliding window."""
+        layers = DynamicCache(config=self._model.config).layers
+        return all(type(layer).__name__ == "DynamicLayer" for layer in layers)
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """What one token of one row takes in the key-value cache."""
+        config = self._model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * heads * size * self._model.dtype.itemsize
+
     # --- text and tokens
 
     def chat_text(self, messages: list[Message]) -> str:
@@ -229,6 +245,10 @@ class LanguageModel:
             **extra,
         )
         return out.logits[:, -1], out.past_key_values
+
+    def forward_with(self, adapter: str | None) -> Callable[..., tuple[Tensor, object]]:
+        """`forward`, with one adapter."""
+        return partial(self.forward, adapter=adapter)
 
     def logits(self, input_ids: Tensor, attention_mask: Tensor, adapter: str | None) -> Tensor:
         """Logits of whole right-padded rows, shape (rows, tokens, vocabulary), differentiable in the adapter's weights."""
@@ -353,7 +373,8 @@ class LanguageModel:
             self._peft.base_model.disable_adapter_layers()
         else:
             if adapter in self._made_room and adapter not in self._folders:
-                self.load_adapter(adapter, self._made_room.pop(adapter))
+                self.load_adapter(adapter, self._made_room[adapter])
+                del self._made_room[adapter]
             self._peft.base_model.enable_adapter_layers()
             self._peft.set_adapter(adapter)
         self._active = adapter

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.catalogue import Catalogue
 from app.compare import Compare
+from app.decoding.engine import Engine
 from app.embedding import Embedder
 from app.judges import Judges
 from app.label import Label
@@ -12,6 +13,7 @@ from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
 from app.refresh.adapters import AdapterFolder
+from app.serving import Serving
 from app.settings import Settings
 from app.upload_version import UploadVersion
 from app.versions import Versions
@@ -29,6 +31,7 @@ class Services:
     catalogue: Catalogue
     model: LanguageModel
     worker: Worker
+    serving: Serving
     compare: Compare
     label: Label
     learn: Learn
@@ -57,13 +60,16 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
     versions = Versions(model, store, adapters)
     learn = Learn(model, worker, store, versions, settings.admin_token)
+    room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
+    serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     return Services(
         settings=settings,
         store=store,
         catalogue=catalogue,
         model=model,
         worker=worker,
-        compare=Compare(model, worker, store, catalogue, versions),
+        serving=serving,
+        compare=Compare(model, serving, store, catalogue, versions),
         label=Label(store),
         learn=learn,
         judges=Judges(model, embedder, settings),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,6 +13,7 @@ class Settings(BaseSettings):
     model: "starter", a folder, or a Hugging Face hub id.
     embedder: "starter", a folder, or the hub id of a sentence-transformers model.
     device: "auto", "cpu", "cuda" or another name that torch knows.
+    cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
     admin_token: where set, publishing, rollback and export ask for it.
     judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
     """
@@ -23,6 +24,7 @@ class Settings(BaseSettings):
     model: str = "starter"
     embedder: str = "starter"
     device: str = "auto"
+    cache_mb: PositiveInt = 2048
     admin_token: SecretStr | None = None
     judge_url: str = ""
     judge_model: str = ""

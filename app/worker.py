@@ -1,4 +1,4 @@
-"""One thread owns the model; comparisons take turns on it step by step, and learning gives way to them.
+"""One thread owns the model; jobs take turns on it step by step, and learning gives way to answering.
 
 It knows iterators and turns, not what they compute. Results go to whoever asked, through a queue of their own.
 """
@@ -33,8 +33,8 @@ class Wait:
 
 
 class _Job:
-    def __init__(self, steps: Iterator[Any], background: bool):
-        self.steps, self.background = steps, background
+    def __init__(self, steps: Iterator[Any], background: bool, heard: bool = True):
+        self.steps, self.background, self.heard = steps, background, heard
         self.results: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.abandoned = threading.Event()
         self._future: Future | None = None
@@ -83,6 +83,12 @@ class Worker:
         next(results)
         return results
 
+    def spawn(self, steps: Iterator[object]) -> None:
+        """Runs `steps` to their end in the foreground. Nobody listens: items are dropped, and an error is logged."""
+        with self._changed:
+            self._jobs.append(_Job(steps, background=False, heard=False))
+            self._changed.notify()
+
     def call(self, function: Callable[[], T]) -> T:
         """Runs one function on the worker's thread and returns what it returns."""
 
@@ -120,7 +126,8 @@ class Worker:
                 self._jobs.remove(job)
                 if kind == "item":
                     self._jobs.append(job)
-            job.results.put((kind, value))
+            if job.heard:
+                job.results.put((kind, value))
 
     @staticmethod
     def _step(job: _Job) -> tuple[str, Any]:
@@ -133,8 +140,8 @@ class Worker:
         except StopIteration:
             return "end", None
         except BaseException as error:  # all of it belongs to whoever asked; the one thread outlives every job
-            if job.abandoned.is_set():
-                logger.warning("a job failed after it was given up", exc_info=error)
+            if job.abandoned.is_set() or not job.heard:
+                logger.warning("a job failed that nobody waits for", exc_info=error)
             return "raised", error
 
     def _wake(self, _: Future) -> None:

@@ -321,7 +321,9 @@ def test_config_without_a_field_that_matters_is_refused(tmp_path: Path, key: str
         check(folder, LAYERS, "tiny")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "\ufeff{}", "[" * 50_000, '"LORA"'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "\ufeff{}", "[" * 50_000, '"LORA"', '{"r": ' + "1" * 5000 + "}"]
+)
 def test_config_that_is_no_json_object_is_refused(tmp_path: Path, text: str):
     with pytest.raises(InputError, match=f"{CONFIG} (is no JSON|holds)"):
         check(a_folder(tmp_path / "one", text), LAYERS, "tiny")

@@ -178,6 +178,14 @@ def test_principle_of_ones_own_and_ratio_0(server: Server):
     assert result["answers"]["principle_prompted"]["text"] == result["answers"]["linear_aligned"]["text"]
 
 
+def test_traces_come_with_an_open_comparison_only(server: Server):
+    found = compare(server.client(), traces=True)
+    lengths = {arm: len(answer["token_ids"]) for arm, answer in found["answers"].items()}
+    assert {arm: len(told) for arm, told in found["traces"].items()} == lengths
+    with pytest.raises(AppError, match="traces tell the arms apart"):
+        compare(server.client(), traces=True, blind=True)
+
+
 def test_blind_comparison_names_no_arm_until_the_vote(server: Server):
     client = server.client()
     for _ in range(4):

@@ -95,6 +95,14 @@ def test_same_seed_prints_the_same_and_arms_can_be_chosen(capsys: pytest.Capture
     assert one == again and set(one) == {"baseline", "linear_aligned"}
 
 
+def test_traces_tell_of_every_token(capsys: pytest.CaptureFixture[str]):
+    report = printed(capsys, *ASK, "--persona", "pirate", "--ratio", "3", "--json", "--traces")
+    for arm, told in report["traces"].items():
+        assert len(told) == len(report["arms"][arm]["token_ids"]) > 0
+        assert all(len(token["contexts"]) == (2 if arm == "linear_aligned" else 1) for token in told)
+    assert any(token["kl"] > 0 for token in report["traces"]["linear_aligned"])
+
+
 def test_compare_without_json_prints_the_texts(capsys: pytest.CaptureFixture[str]):
     assert main([*ASK, "--persona", "pirate"]) == 0
     out = capsys.readouterr().out

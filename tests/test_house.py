@@ -37,7 +37,7 @@ def test_decoding_knows_token_ids_only():
     assert "torch" in loaded
     assert not loaded & {"transformers", "peft", "tokenizers", "gradio", "storage", "personas", "sqlite_utils"}
     inside = {name for name in loaded_by(*modules_below("app/decoding")) if name.startswith("app.")}
-    assert all(name.startswith("app.decoding") for name in inside), inside
+    assert all(name.startswith("app.decoding") or name == "app.errors" for name in inside - {"app"}), inside
 
 
 @pytest.mark.parametrize("module", ["app.decoding.rules", "app.refresh.objectives"])

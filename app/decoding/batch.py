@@ -1,4 +1,4 @@
-"""Rows of token ids with one left-padded key-value cache: prefill, copy rows, advance, drop rows. Knows no arms and no rules."""
+"""Rows of token ids with one left-padded key-value cache: prefill, copy rows, advance, join, drop rows. Knows no arms, no rules."""
 
 from typing import Protocol
 
@@ -52,6 +52,25 @@ class Batch:
         if unused and _trim_left(self._cache, unused):
             self._mask = self._mask[:, unused:]
 
+    def join(self, other: "Batch") -> None:
+        """Puts the rows of another batch of the same model below these; the narrower is left-padded to the wider.
+
+        Every layer of both caches has to keep all its columns (no sliding windows).
+        """
+        width, added = self._mask.shape[1], other._mask.shape[1]
+        missing, surplus = max(0, added - width), max(0, width - added)
+        layers = [
+            (_below(mine.keys, theirs.keys, missing, surplus), _below(mine.values, theirs.values, missing, surplus))
+            for mine, theirs in zip(self._cache.layers, other._cache.layers, strict=True)
+        ]
+        # Nothing of this batch is touched before all of it is made: where memory runs out, its rows go on.
+        for layer, (keys, values) in zip(self._cache.layers, layers, strict=True):
+            layer.keys, layer.values = keys, values
+        pad = torch.nn.functional.pad
+        self._mask = torch.cat([pad(self._mask, (missing, 0)), pad(other._mask, (surplus, 0))])
+        self._next_position = torch.cat([self._next_position, other._next_position])
+        self.logits = torch.cat([self.logits, other.logits])
+
     def advance(self, tokens: list[int]) -> None:
         """Appends one token to every row."""
         ids = torch.tensor(tokens, device=self.logits.device).unsqueeze(1)
@@ -59,6 +78,12 @@ class Batch:
         logits, self._cache = self._forward(ids, self._mask, self._next_position, self._cache)
         self._next_position = self._next_position + 1
         self.logits = logits.float()
+
+
+def _below(upper: Tensor, lower: Tensor, missing: int, surplus: int) -> Tensor:
+    # Keys or values, shape (rows, heads, columns, size), grown by empty columns on the left.
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(upper, (0, 0, missing, 0)), pad(lower, (0, 0, surplus, 0))])
 
 
 def _trim_left(cache: object, columns: int) -> bool:

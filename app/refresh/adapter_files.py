@@ -122,9 +122,8 @@ def _opened(source: Path) -> Iterator[dict[str, tuple[int, Callable[[], IO[bytes
                 raise InputError(f"the zip holds a name twice; {_wanted()}")
             yield {e.filename: (e.file_size, lambda e=e: archive.open(e)) for e in entries}
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno != errno.EINVAL
-        ):  # where a damaged offset leads before the beginning
+        # A damaged offset may lead before the file's beginning; any other fault of the disk is none of the zip's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise InputError(f"the file {source.name[:60]!r} is no whole zip ({error}); pack or fetch it again") from error
 
@@ -163,7 +162,7 @@ def _wanted() -> str:
 def _read_config(path: Path) -> AdapterConfig:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{CONFIG} is no JSON ({error}); it must be what peft writes") from error
     if not isinstance(fields, dict):
         raise InputError(f"{CONFIG} holds {str(fields)[:40]!r}; it must be one object, as peft writes it")

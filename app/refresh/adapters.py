@@ -1,5 +1,7 @@
-"""Adapter versions as folders: written whole or not at all, found by a checked name, gone in one step. Knows files, no tensors and
-no database."""
+"""Adapter versions as folders: written whole or not at all, found by a checked name, gone in one step.
+
+Knows files, no tensors and no database.
+"""
 
 import os
 import re

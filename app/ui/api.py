@@ -17,6 +17,7 @@ from app.errors import PlumblineError, checked
 from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
 from app.services import Services
+from app.traces import described
 from personas import Persona
 from storage.export import ai_preference_rows, preference_rows, write_jsonl
 from storage.records import SavedPersona
@@ -40,6 +41,7 @@ def add_endpoints(services: Services) -> None:
         arms: str = ",".join(ARM_NAMES),
         blind: bool = False,
         rater: str = "",
+        traces: bool = False,
     ) -> dict[str, Any]:
         """Answers one prompt by several arms of one model.
 
@@ -58,6 +60,8 @@ def add_endpoints(services: Services) -> None:
             arms: names separated by commas.
             blind: only the two arms to vote on, as first and second; which is which is told by /vote.
             rater: a secret of your own that later votes come with.
+            traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
+                against the baseline, in nats.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -82,6 +86,7 @@ def add_endpoints(services: Services) -> None:
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
                 blind=blind,
+                traces=traces,
             )
             comparison = services.compare.start(request, rater_of(rater))
             *_, last = services.compare.run(comparison)
@@ -90,6 +95,8 @@ def add_endpoints(services: Services) -> None:
             if blind
             else {arm: arm for arm in comparison.arms}
         )
+        token_ids = {arm: answer.token_ids for arm, answer in last.answers.items()}
+        traced = {"traces": described(last.traces, token_ids, services.model.decode)} if traces else {}
         # Seconds and token counts would tell the arms of a blind round apart.
         kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
         return {
@@ -98,6 +105,7 @@ def add_endpoints(services: Services) -> None:
             "adapter": comparison.adapter or None,
             "settings": settings.model_dump(),
             "answers": {name: {key: getattr(last.answers[arm], key) for key in kept} for name, arm in names.items()},
+            **traced,
         }
 
     def vote(round_id: str, choice: str, rater: str, reason: str = "") -> dict[str, Any]:

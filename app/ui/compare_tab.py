@@ -129,7 +129,7 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
             run: gr.Button(interactive=False),
             undo: gr.Button(interactive=False),
             round_id: "",
-            status: render.status(_writing(services.worker.waiting())),
+            status: render.status(_writing(services.serving.people())),
             **{button: gr.Button(_vote_label(choice, blind), interactive=False) for choice, button in votes.items()},
         }
         idle = {run: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
@@ -152,8 +152,15 @@ def build_compare_tab(services: Services, rater: gr.BrowserState) -> dict[str, g
             comparison = services.compare.start(request, rater_of(secret))
             # Stop needs the id that comes with it.
             yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
-            shown_at, progress = 0.0, None
+            shown_at, progress, waited = 0.0, None, False
             for progress in services.compare.run(comparison):
+                if progress.place:
+                    yield {status: render.status(_in_line(progress.place))}
+                    waited = True
+                    continue
+                if waited:
+                    waited = False
+                    yield {status: render.status("Writing …")}
                 if progress.done or time.monotonic() - shown_at > SECONDS_BETWEEN_UPDATES:
                     shown_at = time.monotonic()
                     yield {panes: render.panes(_panes_of(comparison, progress))}
@@ -305,6 +312,10 @@ def _vote_label(choice: str, blind: bool) -> str:
 
 def _writing(others: int) -> str:
     return "Writing …" if others == 0 else f"Writing … {others} other{'' if others == 1 else 's'} at the same time."
+
+
+def _in_line(place: int) -> str:
+    return f"Others are being answered just now. You are number {place} in line."
 
 
 def _invitation(comparison: Comparison, blind: bool) -> str:

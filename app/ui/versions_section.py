@@ -34,7 +34,10 @@ def build_versions_section(
             "programs, and brought back. One that is brought from elsewhere is not measured here, and answers only once you choose it above.</div>"
         )
         with gr.Row():
-            which = gr.Dropdown(_names(services), label="Version", elem_id="manage-version")
+            # Any value: Gradio would compare it with the list as it was when the page was built; the use case checks the name itself.
+            which = gr.Dropdown(
+                _names(services), value=None, label="Version", allow_custom_value=True, elem_id="manage-version"
+            )
             download = gr.Button("Prepare a download", elem_id="download-version")
             sure = gr.Checkbox(False, label="Yes, delete it for good", elem_id="delete-sure")
             delete = gr.Button("Delete it", variant="stop", elem_id="delete-version")
