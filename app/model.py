@@ -18,10 +18,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 
+from app.cache import joins, new_cache
 from app.errors import InputError, ModelError
 from app.starter import WEIGHTS_FOLDER
 
@@ -34,6 +35,7 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 LOADED_ADAPTERS = 8
+LARGE = 50_000_000  # parameters
 
 Message = dict[str, str]
 
@@ -79,12 +81,14 @@ class LanguageModel:
         self._turn_end = self._end_of_a_turn()
 
     @classmethod
-    def load(cls, name: str = "starter", device: str = "auto") -> "LanguageModel":
+    def load(cls, name: str = "starter", device: str = "auto", dtype: str = "auto") -> "LanguageModel":
         """Loads the starter, a local folder or a hub id; safetensors only, never code from the model's repository.
 
         Args:
             name: "starter", a folder, or a hub id such as "HuggingFaceTB/SmolLM2-135M-Instruct".
             device: "auto" takes CUDA where there is one.
+            dtype: of the weights: "float32", "bfloat16", "float16"; "auto" takes bfloat16 where the machine computes in it and the
+                model is large enough to gain.
 
         Raises:
             ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
@@ -116,7 +120,7 @@ class LanguageModel:
                 )
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=_dtype_for(device), use_safetensors=True, trust_remote_code=False
+                source, dtype=_dtype_for(device, dtype, config), use_safetensors=True, trust_remote_code=False
             ).to(device)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             where = "the folder" if Path(source).is_dir() else "the hub id"
@@ -133,8 +137,7 @@ class LanguageModel:
     @property
     def joins(self) -> bool:
         """Whether rows of different length may share a cache: every layer keeps all its columns, none has a sliding window."""
-        layers = DynamicCache(config=self._model.config).layers
-        return all(type(layer).__name__ == "DynamicLayer" for layer in layers)
+        return joins(self._model.config)
 
     @property
     def cache_bytes_per_token(self) -> int:
@@ -234,7 +237,7 @@ class LanguageModel:
             adapter: the loaded adapter to answer with; None is the original model.
         """
         self._activate(adapter)
-        cache = DynamicCache(config=self._model.config) if cache is None else cache
+        cache = new_cache(self._model.config) if cache is None else cache
         extra = {"logits_to_keep": 1} if self._keeps_last else {}
         out = self._model(
             input_ids=input_ids,
@@ -407,11 +410,16 @@ def _looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
-def _dtype_for(device: str) -> torch.dtype:
-    # fp32 on the CPU: results then do not depend on what else is in the batch. bf16 on a GPU that has it.
+def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
+    if wanted != "auto":
+        return getattr(torch, wanted)
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.float32
+    # A small model's step is not bound by reading weights: in fp32 it is as fast, and results do not depend on what else is in
+    # the batch.
+    with torch.device("meta"):
+        large = AutoModelForCausalLM.from_config(config).num_parameters() >= LARGE
+    return torch.bfloat16 if large and torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
 
 
 def _revision_of(source: str, config: Any) -> str:

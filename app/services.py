@@ -13,6 +13,7 @@ from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
 from app.refresh.adapters import AdapterFolder
+from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
 from app.upload_version import UploadVersion
@@ -37,6 +38,7 @@ class Services:
     learn: Learn
     judges: Judges
     online: Online
+    rounds: Rounds
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
@@ -57,11 +59,12 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     catalogue = Catalogue(load_library(), store, embedder)
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
-    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device))
+    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
     versions = Versions(model, store, adapters)
     learn = Learn(model, worker, store, versions, settings.admin_token)
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+    learn = Learn(model, worker, store, versions, settings.admin_token)
     return Services(
         settings=settings,
         store=store,
@@ -74,6 +77,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         learn=learn,
         judges=Judges(model, embedder, settings),
         online=Online(model, worker, store, versions, catalogue),
+        rounds=Rounds(store, embedder, learn.authorise),
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),

@@ -1,6 +1,7 @@
 """What the environment decides: data folder, model, owner's token. Every setting is read once, at start."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +14,7 @@ class Settings(BaseSettings):
     model: "starter", a folder, or a Hugging Face hub id.
     embedder: "starter", a folder, or the hub id of a sentence-transformers model.
     device: "auto", "cpu", "cuda" or another name that torch knows.
+    dtype: of the weights: "auto", "float32", "bfloat16" or "float16"; see `LanguageModel.load`.
     cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
     admin_token: where set, publishing, rollback and export ask for it.
     judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
@@ -24,6 +26,7 @@ class Settings(BaseSettings):
     model: str = "starter"
     embedder: str = "starter"
     device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     cache_mb: PositiveInt = 2048
     admin_token: SecretStr | None = None
     judge_url: str = ""

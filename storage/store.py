@@ -88,6 +88,12 @@ class Store:
             answers = list(db["answers"].rows_where("round = ?", [round_id], order_by="rowid"))
         return _round(rows[0], answers)
 
+    def prompts(self) -> list[tuple[str, str]]:
+        """Id and last prompt of every round, oldest first."""
+        query = "select id, json_extract(messages, '$[#-1].content') as prompt from rounds order by created, rowid"
+        with self._open() as db:
+            return [(row["id"], row["prompt"]) for row in db.query(query)]
+
     def vote(self, vote: Vote) -> Vote:
         """Records a vote in one transaction. The first vote of a rater on a round stands; a repeat returns it.
 
@@ -141,7 +147,7 @@ class Store:
             counts = {name: db[name].count for name in ("rounds", "votes", "personas")}
             return {**counts, "versions": db["versions"].count_where("deleted = ''")}
 
-    def prompts(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
+    def conversations(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
         """The different conversations of the newest rounds, newest first; of one persona where given."""
         query = f"select messages from rounds where id in ({OF_PERSONA}) group by messages order by max(rowid) desc limit :most"
         with self._open() as db:

@@ -140,6 +140,16 @@ def test_personas_are_found_by_meaning(server: Server):
     assert found[0]["id"] == "pirate" and found[0]["nearness"] >= found[1]["nearness"]
 
 
+def test_rounds_are_found_by_meaning_by_the_owner(guarded: Server):
+    compare(guarded.client(), prompt="How do I get my dog to stop barking?")
+    ask = {"like": "my dog barks all night", "count": 1, "api_name": "/rounds"}
+    with pytest.raises(AppError, match="owner's token"):
+        guarded.client().predict(**ask)
+    (found,) = guarded.client().predict(**ask, token=TOKEN)["rounds"]
+    assert "barking" in found["prompt"] and 0 < found["nearness"] <= 1
+    assert guarded.client().predict(token=TOKEN, api_name="/rounds")["duplicates"] == []
+
+
 def test_personas_are_listed(server: Server):
     listed = server.client().predict(api_name="/personas")
     assert {persona["id"] for persona in listed} >= set(server.services.catalogue.library)
@@ -149,7 +159,10 @@ def test_personas_are_listed(server: Server):
 def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
     versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
-    assert set(named) == {"/compare", "/vote", "/personas", "/refresh", "/publish", "/export", "/online"} | versions
+    assert (
+        set(named)
+        == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"} | versions
+    )
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):

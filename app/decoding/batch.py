@@ -88,7 +88,7 @@ def _below(upper: Tensor, lower: Tensor, missing: int, surplus: int) -> Tensor:
 
 def _trim_left(cache: object, columns: int) -> bool:
     # Layers with a sliding window count their own columns; where there is one, the cache and its mask stay as wide as they are.
-    if any(type(layer).__name__ != "DynamicLayer" for layer in cache.layers):
+    if not all(getattr(layer, "keeps_all_columns", False) for layer in cache.layers):
         return False
     for layer in cache.layers:
         layer.keys, layer.values = layer.keys[:, :, columns:], layer.values[:, :, columns:]

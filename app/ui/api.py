@@ -16,6 +16,7 @@ from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
+from app.rounds import SAME_MEANING
 from app.services import Services
 from app.traces import described
 from personas import Persona
@@ -144,6 +145,24 @@ def add_endpoints(services: Services) -> None:
             found = services.catalogue.like(str(like))
         return [{**_described(persona), "nearness": round(cosine, 3)} for persona, cosine in found]
 
+    def rounds(like: str = "", count: int = 10, nearness: float = SAME_MEANING, token: str = "") -> dict[str, Any]:
+        """Collected rounds by meaning, or prompts that were asked more than once.
+
+        Args:
+            like: a prompt in your own words; the rounds nearest to it in meaning come first. Empty: the duplicates.
+            count: how many rounds, with `like`.
+            nearness: without `like`, the cosine from which two prompts count as the same.
+            token: the owner's, where one is set: prompts are other people's words.
+
+        Returns:
+            rounds: round_id, prompt and nearness; or duplicates: groups of these, the oldest round of each first.
+        """
+        with errors_for_the_client():
+            if str(like or "").strip():
+                return {"rounds": [asdict(found) for found in services.rounds.like(str(like), count, token)]}
+            groups = services.rounds.duplicates(nearness, token)
+        return {"duplicates": [[asdict(found) for found in group] for group in groups]}
+
     usual = RefreshSettings()
 
     def refresh(
@@ -222,7 +241,7 @@ def add_endpoints(services: Services) -> None:
             write_jsonl(chain(preference_rows(services.store.votes()), ai_preference_rows(ai_votes)), path)
         return str(path)
 
-    for function in (compare, vote, personas, publish):
+    for function in (compare, vote, personas, rounds, publish):
         gr.api(function, api_name=function.__name__, concurrency_limit=16)
     gr.api(refresh, api_name="refresh", concurrency_limit=4)
     _add_export(export)
