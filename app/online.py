@@ -80,7 +80,7 @@ class Online:
         """What there is to answer without being given anything: the prompts of stored rounds, of one persona or with "" of all,
         and every example prompt of the library."""
         examples = [text for known in self._catalogue.library.values() for text in known.example_prompts]
-        return self._store.prompts(persona or None) + [[{"role": "user", "content": text}] for text in examples]
+        return self._store.conversations(persona or None) + [[{"role": "user", "content": text}] for text in examples]
 
     def run(
         self,
@@ -113,15 +113,13 @@ class Online:
         """
         settings = OnlineSettings() if settings is None else settings
         if prompts is None:
-            prompts = [
-                p for p in self.prompts(scope) if self._length(p, principle, settings) <= self.model.context_length
-            ]
+            prompts = [messages for messages in self.prompts(scope) if self._fits(messages, principle, settings)]
         training, held_out = _split(prompts, settings)
         for messages in prompts:
-            if (length := self._length(messages, principle, settings)) > self.model.context_length:
+            if not self._fits(messages, principle, settings):
                 raise InputError(
-                    f"the prompt {messages[-1]['content'][:40]!r} with the principle and its answer takes {length} tokens; this "
-                    f"model reads {self.model.context_length}: shorten the prompt, or set max_new_tokens below {settings.max_new_tokens}"
+                    f"the prompt {messages[-1]['content'][:40]!r} with the principle and an answer of {settings.max_new_tokens} "
+                    f"tokens takes more than the {self.model.context_length} that this model reads: shorten it, or ask for shorter answers"
                 )
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
@@ -132,11 +130,14 @@ class Online:
         finally:
             self._one_at_a_time.release()
 
-    def _length(self, messages: list[Message], principle: str, settings: OnlineSettings) -> int:
-        # The longest reader is the implicit judge: prompt, principle and answer.
+    def _fits(self, messages: list[Message], principle: str, settings: OnlineSettings) -> bool:
+        # The implicit judge reads the most: the prompt, the principle and an answer.
         system, *turns = with_system(messages)
-        led = [{**system, "content": f"{system['content']} {principle}"}, *turns]
-        return len(self.model.tokenizer(self.model.chat_text(led))["input_ids"]) + settings.max_new_tokens + 2
+        try:
+            led = self.model.chat_ids([{**system, "content": f"{system['content']} {principle}"}, *turns])
+        except InputError:
+            return False
+        return len(led) + settings.max_new_tokens <= self.model.context_length
 
     def _steps(
         self,

@@ -5,10 +5,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.errors import checked
 from app.prompts import FRAMINGS, frame
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.refresh.feedback import OnlineStep
 
 
 def add_online_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -83,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _line(step) -> str:
+def _line(step: "OnlineStep") -> str:
     learnt = "no pair to learn from" if step.loss is None else f"loss {step.loss:.4f}, {step.kept} pairs"
     won = f", win rate {step.win_rate.value:.2f} (n = {step.win_rate.n})" if step.win_rate else ""
     return f"step {step.step}/{step.steps}: {learnt}, {step.tokens:.1f} tokens, KL {step.kl:.4f} a token{won}"

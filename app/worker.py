@@ -56,6 +56,8 @@ class Worker:
     """Runs iterators on one thread of its own: foreground ones in turn, a step each; background ones in the gaps, and at least
     one step in every `FOREGROUND_STEPS_PER_BACKGROUND_STEP`, so that they finish too.
 
+    A job that yields a `Wait` has no turn before that is over.
+
     One thread, because torch keeps a pool of compute threads for every thread that calls it.
     """
 

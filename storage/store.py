@@ -147,7 +147,7 @@ class Store:
             counts = {name: db[name].count for name in ("rounds", "votes", "personas")}
             return {**counts, "versions": db["versions"].count_where("deleted = ''")}
 
-    def prompts(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
+    def conversations(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
         """The different conversations of the newest rounds, newest first; of one persona where given."""
         query = f"select messages from rounds where id in ({OF_PERSONA}) group by messages order by max(rowid) desc limit :most"
         with self._open() as db:

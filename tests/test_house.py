@@ -79,7 +79,7 @@ def test_only_the_page_knows_gradio():
 
 
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render") & {"gradio", "gradio_client"}
+    assert not foreign("app.ui.render", "app.ui.online_render") & {"gradio", "gradio_client"}
 
 
 def test_votes_personas_and_turns_know_no_model():

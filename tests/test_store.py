@@ -503,12 +503,15 @@ def test_annotators_votes_are_stored_all_or_none(store: Store):
     assert store.ai_votes() == []
 
 
-def test_prompts_of_rounds_come_once_and_newest_first(store: Store):
+def test_conversations_of_rounds_come_once_and_newest_first(store: Store):
     for number, (persona, text) in enumerate([("zen", "Why?"), ("pirate", "How?"), ("zen", "How?"), ("zen", "Why?")]):
         store.add_round(replace(a_round(f"r{number}", persona), messages=[{"role": "user", "content": text}]))
-    assert [m[0]["content"] for m in store.prompts()] == ["Why?", "How?"]
-    assert [m[0]["content"] for m in store.prompts("pirate")] == ["How?"]
-    assert store.prompts("zen", most=1) == [[{"role": "user", "content": "Why?"}]] and store.prompts("robot") == []
+    assert [m[0]["content"] for m in store.conversations()] == ["Why?", "How?"]
+    assert [m[0]["content"] for m in store.conversations("pirate")] == ["How?"]
+    assert (
+        store.conversations("zen", most=1) == [[{"role": "user", "content": "Why?"}]]
+        and store.conversations("robot") == []
+    )
 
 
 # --- schema

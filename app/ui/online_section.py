@@ -1,6 +1,6 @@
 """The part *Let a judge choose* of the tab Learn: start, stop, live curves. Layout and wiring only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gradio as gr
 
@@ -20,7 +20,11 @@ JUDGES = {
 
 
 def build_online_section(
-    services: Services, scope: gr.Dropdown, token: gr.Textbox, lists: list[gr.components.Component], listed
+    services: Services,
+    scope: gr.Dropdown,
+    token: gr.Textbox,
+    lists: list[gr.components.Component],
+    listed: Callable[[str], dict],
 ) -> None:
     """Lays out the section and wires it.
 
