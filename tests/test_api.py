@@ -526,8 +526,8 @@ def test_page_takes_away_brings_and_deletes_a_version(server: Server):
     brought = store.versions()[0].id
     assert f"It is version {brought} now, and not in use" in shown and "brought from elsewhere" in shown
     assert "tick the box" in json.dumps(server.press("delete-version", [brought, False, "zen", ""]))
-    assert "no version was chosen" in json.dumps(server.press("delete-version", [None, True, "zen", ""]))
-    assert "no file was given" in json.dumps(server.press("upload-version", [None, "zen", ""]))
+    assert "No version was chosen" in json.dumps(server.press("delete-version", [None, True, "zen", ""]))
+    assert "No file was given" in json.dumps(server.press("upload-version", [None, "zen", ""]))
     assert store.versions()[0].id == brought
     assert f"Version {brought} was deleted" in json.dumps(server.press("delete-version", [brought, True, "zen", ""]))
     assert brought not in {version.id for version in store.versions()}
