@@ -32,12 +32,12 @@ def join(device: str) -> str:
 
 def count() -> int:
     """How many learn together."""
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    return torch.distributed.get_world_size() if _met() else 1
 
 
 def index() -> int:
     """Which one this is; 0 is the first: the one that reads, writes and prints."""
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    return torch.distributed.get_rank() if _met() else 0
 
 
 def share(items: Sequence[Item]) -> Sequence[Item]:
@@ -70,3 +70,7 @@ def from_first(text: str) -> str:
     length = broadcast(torch.tensor([len(said)], device=device)).item()
     letters = torch.tensor(list(said), dtype=torch.uint8) if index() == 0 else torch.zeros(length, dtype=torch.uint8)
     return bytes(broadcast(letters.to(device)).tolist()).decode()
+
+
+def _met() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
