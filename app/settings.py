@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     device: "auto", "cpu", "cuda" or another name that torch knows.
     dtype: of the weights: "auto", "float32", "bfloat16" or "float16"; see `LanguageModel.load`.
     cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
-    admin_token: where set, publishing, rollback and export ask for it.
+    admin_token: where set, publishing, rollback, export and adapter files ask for it.
     judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
     """
 
