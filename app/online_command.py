@@ -51,7 +51,7 @@ def add_online_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument(
         "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts beside it"
     )
-    parser.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
+    parser.add_argument("--learning-rate", type=float, help="a first choice for the starter; larger models want less")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--publish", action="store_true", help="use the version if the prompts kept aside speak for it")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")

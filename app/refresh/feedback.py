@@ -25,7 +25,7 @@ class OnlineSettings(BaseModel):
     max_judge_tokens: of an endpoint, both ways. A step begins only if it and the last evaluation fit in, at the mean price so far.
     temperature, top_p: of the sampled answers; evaluations are greedy.
     max_new_tokens: the longest answer, in tokens.
-    objective, beta, sft_weight, learning_rate, rank: as in `RefreshSettings`.
+    objective, beta, sft_weight, learning_rate, rank: as in `RefreshSettings`; their defaults here are a first choice, not tuned.
     seed: of the adapter's start, of the order of the prompts, of the answers, and of which prompts are kept aside.
     """
 
@@ -44,7 +44,7 @@ class OnlineSettings(BaseModel):
     objective: Literal["dpo", "ipo", "slic"] = "dpo"
     beta: float = Field(0.1, gt=0, le=10, allow_inf_nan=False)
     sft_weight: float = Field(0.0, ge=0, le=100, allow_inf_nan=False)
-    learning_rate: float = Field(1.5e-3, gt=0, le=0.1, allow_inf_nan=False)
+    learning_rate: float = Field(3e-3, gt=0, le=0.1, allow_inf_nan=False)
     rank: int = Field(8, ge=1, le=256)
     seed: int = Field(0, ge=0, lt=2**32)
 

@@ -44,7 +44,7 @@ def add_online_endpoint(services: Services) -> None:
             steps: gradient steps at most.
             objective: dpo, ipo or slic.
             beta: how dear it is to leave the base model.
-            learning_rate: the default suits the starter; larger models want less.
+            learning_rate: a first choice for the starter; larger models want less.
             max_new_tokens: the longest answer, in tokens.
             seed: of everything that is drawn by lot.
             publish: whether the version goes into use if the prompts kept aside speak for it.
