@@ -318,7 +318,7 @@ def test_comparison_during_a_refresh_goes_first_and_neither_changes_the_other(se
     """Training is held once until the comparison waits beside it, and again, later, until the comparison is done."""
     settings = RefreshSettings(epochs=30, learning_rate=0.01)
     undisturbed, alone = learnt(services, settings=settings, publish=False), compared(services)
-    logits, calls = services.model.logits, iter(range(10**9))
+    logits_at, calls = services.model.logits_at, iter(range(10**9))
     training_began, comparison_done, results = threading.Event(), threading.Event(), []
 
     def held(*arguments: Any, **named: Any) -> Any:
@@ -330,9 +330,9 @@ def test_comparison_during_a_refresh_goes_first_and_neither_changes_the_other(se
                 os.sched_yield()
         if call == 50:
             results.append(comparison_done.wait(HANG))
-        return logits(*arguments, **named)
+        return logits_at(*arguments, **named)
 
-    services.model.logits = held
+    services.model.logits_at = held
     with ThreadPoolExecutor(1) as pool:
         refreshing = pool.submit(learnt, services, None, "", settings, publish=False)
         assert training_began.wait(HANG)
