@@ -12,6 +12,7 @@ from app.model import LanguageModel
 from app.prompts import SYSTEM_TEXT, chat
 from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
 from app.starter.dataset import Corpus, Sample, is_held_out
+from app.starter.measures import Relevance
 from app.starter.train import encode, loss_of_rows, packed_rows, train, train_tokenizer
 
 CONFIG = yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text())
@@ -35,13 +36,17 @@ def test_weights_are_small_safetensors_that_stock_transformers_loads():
     assert text == f"<|system|>{SYSTEM_TEXT}<|end|><|user|>Hi<|end|><|assistant|>"
 
 
-def test_the_starter_answers_in_words_and_ends_by_itself():
-    model = LanguageModel.load("starter")
-    ids = torch.tensor([model.chat_ids(chat([{"role": "user", "content": "How do I make creamy scrambled eggs?"}]))])
-    out = model._model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=120, do_sample=False)
-    answer = out[0, ids.shape[1] :].tolist()
-    assert answer[-1] in model.end_ids
-    assert "egg" in model.decode(answer).lower() and len(model.decode(answer).split()) > 8
+def test_the_starter_answers_in_words_and_ends_by_itself(corpus):
+    """Stock `generate`, on prompts of topics that it was trained on: most answers are about the topic, and all of them end."""
+    model, relevance = LanguageModel.load("starter"), Relevance({t["prompts"][0]: t["plain"] for t in corpus.topics})
+    topics, about = corpus.known_topics[::160], 0
+    for topic in topics:
+        ids = torch.tensor([model.chat_ids(chat([{"role": "user", "content": topic["prompts"][0]}]))])
+        out = model._model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=160, do_sample=False)
+        answer = out[0, ids.shape[1] :].tolist()
+        assert answer[-1] in model.end_ids and len(model.decode(answer).split()) > 8
+        about += relevance.is_first(model.decode(answer), topic["prompts"][0])
+    assert len(topics) > 10 and about > len(topics) / 2
 
 
 def test_training_never_crosses_the_held_out_line(corpus):
