@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
+from app.decoding.batch import Batch
 from app.decoding.engine import Engine, decode
 from app.decoding.run import Run
 from app.decoding.trace import trace
@@ -110,17 +111,34 @@ def test_equal_prompts_are_read_once(llama):
     assert counted.shapes == [(2, max(map(len, contexts_of(llama, PROMPTS[0]))))]
 
 
-def test_everybody_advances_one_token_a_step_in_one_forward(llama):
+def test_whoever_comes_is_told_the_first_token_at_once_and_then_all_advance_in_one_forward(llama):
     counted = Counted(llama)
     engine = Engine(counted)
     first, second = make_run(llama, names=("baseline",)), make_run(llama, PROMPTS[2], names=("baseline",))
     engine.add(first)
     engine.step()
-    engine.add(second)
-    assert {run for run, _ in engine.step()} == {first, second}
-    before = len(counted.shapes)
     engine.step()
-    assert counted.shapes[before:] == [(2, 1)]
+    engine.add(second)
+    before = len(counted.shapes)
+    assert [run for run, _ in engine.step()] == [second]
+    assert len(counted.shapes) == before + 1 and counted.shapes[-1][1] > 1
+    for _ in range(2):
+        assert [run for run, _ in engine.step()] == [first, second]
+    assert counted.shapes[before + 1 :] == [(2, 1)] * 2
+
+
+def test_where_rows_cannot_be_put_together_they_go_on_apart(llama, monkeypatch):
+    def no_memory(self, other):
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(Batch, "join", no_memory)
+    engine, said, runs = Engine(llama.forward_with), {}, [make_run(llama), make_run(llama, PROMPTS[2])]
+    for run in runs:
+        engine.add(run)
+        collect(said, engine.step())
+    while engine.busy:
+        collect(said, engine.step())
+    assert [said[run] for run in runs] == [alone(llama, make_run(llama, prompt)) for prompt in (PROMPTS[0], PROMPTS[2])]
 
 
 def test_the_line_keeps_its_order_and_the_number_at_once(llama):

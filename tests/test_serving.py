@@ -137,8 +137,8 @@ def test_learning_goes_on_between_the_steps(llama, worker):
             background.append(1)
             yield
 
-    steps = worker.stream(learning(), background=True)
     expected = alone(llama, make_run(llama, max_new_tokens=60, no_repeat_ngram=2))
+    steps = worker.stream(learning(), background=True)
     before = len(background)
     assert said_by(serving.stream(wish(llama, max_new_tokens=60, no_repeat_ngram=2)))[1] == expected
     assert len(background) > before

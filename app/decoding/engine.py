@@ -82,20 +82,29 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[Run, Outcome]]:
-        """One token for every arm of every run that has begun; those that fit begin now.
+        """One token for every arm: of the runs that begin now where some do, else of all that run.
+
+        Whoever comes gets the first token at once; the others wait for it no longer than they would if it were read beside them.
 
         Returns:
             For every run that did something its events, or the error that ended it: its own, or that of the forward it took part
             in. The others go on.
         """
         outcomes = self._cut()
-        for group in self._groups:
-            outcomes += _failing_together(group.runs, partial(self._advance, group))
-        self._forget_finished()
-        for adapter, runs in self._admitted():
-            outcomes += _failing_together(runs, partial(self._begin, adapter, runs))
-        for group in self._groups:
-            outcomes += self._choose(group)
+        if admitted := self._admitted():
+            begun: list[_Group] = []
+            for adapter, runs in admitted:
+                outcomes += _failing_together(runs, partial(self._begin, adapter, runs, begun))
+            for group in begun:
+                outcomes += self._choose(group)
+            self._groups += begun
+        else:
+            self._put_together()
+            for group in self._groups:
+                outcomes += _failing_together(group.runs, partial(self._advance, group))
+            self._forget_finished()
+            for group in self._groups:
+                outcomes += self._choose(group)
         self._forget_finished()
         return outcomes
 
@@ -137,21 +146,29 @@ class Engine:
             admitted.setdefault(adapter if self._joins else run, (adapter, []))[1].append(run)
         return list(admitted.values())
 
-    def _begin(self, adapter: str | None, runs: list[Run]) -> list[tuple[Run, Outcome]]:
-        """Reads the contexts of new runs, equal ones once, and puts them beside those that run already."""
+    def _begin(self, adapter: str | None, runs: list[Run], begun: list[_Group]) -> list[tuple[Run, Outcome]]:
+        """Reads the contexts of new runs, equal ones once; they are a group of their own until the next step."""
         distinct: dict[tuple[int, ...], int] = {}
         rows = [distinct.setdefault(tuple(ids), len(distinct)) for run in runs for ids in run.contexts]
         batch = Batch(self._forward(adapter), [list(ids) for ids in distinct], 0, self._device)
         batch.select(rows)
-        counts = [len(run.contexts) for run in runs]
-        together = [group for group in self._groups if group.adapter == adapter and self._joins]
-        if together:
-            together[0].batch.join(batch)
-            together[0].runs += runs
-            together[0].rows += counts
-        else:
-            self._groups.append(_Group(adapter, batch, list(runs), counts))
+        begun.append(_Group(adapter, batch, list(runs), [len(run.contexts) for run in runs]))
         return []
+
+    def _put_together(self) -> None:
+        """Makes one group of those that the same adapter answers. Where that fails, for want of memory, they stay apart."""
+        together: dict[object, _Group] = {}
+        for group in self._groups:
+            first = together.setdefault(group.adapter if self._joins else group.batch, group)
+            if first is not group:
+                try:
+                    first.batch.join(group.batch)
+                except RuntimeError:
+                    together[group.batch] = group
+                    continue
+                first.runs += group.runs
+                first.rows += group.rows
+        self._groups = list(together.values())
 
     @staticmethod
     def _choose(group: _Group) -> list[tuple[Run, Outcome]]:
