@@ -35,7 +35,7 @@ class _Group:
 class Engine:
     """Continuous batching: a run joins between two steps, its rows leave when its arms have finished.
 
-    What a run says does not depend on the others, but for rounding: exact in fp32 in all that we measured, see the README for bf16.
+    What a run says does not depend on the others, but for rounding: in fp32 the tests find the same tokens, in bf16 a choice may tip.
 
     Args:
         forward: gives the model's forward for an adapter's name (None: the original), see `batch.Forward`.
