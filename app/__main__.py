@@ -92,6 +92,7 @@ def refresh(options: argparse.Namespace) -> int:
 
     Under `torchrun` the first process does all that one alone would do; the others only compute their share of every step.
     """
+    from app.learn import IN_TRAINING
     from app.model import LanguageModel
     from app.refresh import processes
     from app.refresh.pairs import read_pairs
@@ -101,7 +102,8 @@ def refresh(options: argparse.Namespace) -> int:
     environment = Settings()
     environment = environment.model_copy(update={"device": processes.join(environment.device)})
     if processes.index() > 0:
-        follow(LanguageModel.load(options.model or environment.model, environment.device), "in_training")
+        model = LanguageModel.load(options.model or environment.model, environment.device, environment.dtype)
+        follow(model, IN_TRAINING)
         return 0
     names = ("objective", "beta", "sft_weight", "epochs", "learning_rate", "seed", "precision")
     settings = checked(RefreshSettings, **{n: getattr(options, n) for n in names if getattr(options, n) is not None})
