@@ -19,7 +19,7 @@ class Batch:
 
     Args:
         forward: the model.
-        contexts: token ids of every row; left-padded here to the longest.
+        contexts: token ids of every row; left-padded here to the longest. Equal ones are read once, and the row is copied.
         pad_id: any token id; padded places are masked.
         device: where the tensors live.
 
@@ -28,6 +28,9 @@ class Batch:
 
     def __init__(self, forward: Forward, contexts: list[list[int]], pad_id: int, device: torch.device | str):
         self._forward = forward
+        distinct: dict[tuple[int, ...], int] = {}
+        rows = [distinct.setdefault(tuple(ids), len(distinct)) for ids in contexts]
+        contexts = [list(ids) for ids in distinct]
         width = max(map(len, contexts))
         ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in contexts], device=device)
         self._mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in contexts], device=device)
@@ -35,6 +38,7 @@ class Batch:
         self._next_position = positions[:, -1:] + 1
         logits, self._cache = forward(ids, self._mask, positions, None)
         self.logits = logits.float()
+        self.select(rows)
 
     def __len__(self) -> int:
         return len(self.logits)

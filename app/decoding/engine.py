@@ -148,10 +148,7 @@ class Engine:
 
     def _begin(self, adapter: str | None, runs: list[Run], begun: list[_Group]) -> list[tuple[Run, Outcome]]:
         """Reads the contexts of new runs, equal ones once; they are a group of their own until the next step."""
-        distinct: dict[tuple[int, ...], int] = {}
-        rows = [distinct.setdefault(tuple(ids), len(distinct)) for run in runs for ids in run.contexts]
-        batch = Batch(self._forward(adapter), [list(ids) for ids in distinct], 0, self._device)
-        batch.select(rows)
+        batch = Batch(self._forward(adapter), [ids for run in runs for ids in run.contexts], 0, self._device)
         begun.append(_Group(adapter, batch, list(runs), [len(run.contexts) for run in runs]))
         return []
 

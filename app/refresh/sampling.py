@@ -1,7 +1,6 @@
 """Many answers at once from one policy, as rows of one batch. It knows token ids; it knows no texts and no preferences."""
 
 from collections.abc import Generator
-from functools import partial
 
 import torch
 
@@ -29,10 +28,7 @@ def sample_answers(
     Returns:
         Token ids of each answer, with the token that ends it where it ended by itself.
     """
-    distinct: dict[tuple[int, ...], int] = {}
-    rows = [distinct.setdefault(tuple(context), len(distinct)) for context in contexts]
-    batch = Batch(partial(model.forward, adapter=adapter), [list(ids) for ids in distinct], model.pad_id, model.device)
-    batch.select(rows)
+    batch = Batch(model.forward_with(adapter), contexts, model.pad_id, model.device)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     answers: list[list[int]] = [[] for _ in contexts]
     running = list(range(len(contexts)))
