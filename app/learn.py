@@ -15,13 +15,13 @@ import torch
 from pydantic import SecretStr
 from torch import Tensor
 
-from app.decoding.arms import DecodeSettings, build_arms
-from app.decoding.engine import decode
+from app.decoding.arms import DecodeSettings
 from app.errors import BusyError, NotAllowedError
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
 from app.refresh.pairs import Pair, make_pair, split
+from app.refresh.sampling import sample_answers
 from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, margins, train
 from app.versions import Versions
 from app.worker import Worker
@@ -201,14 +201,11 @@ class Learn:
         settings = DecodeSettings(
             temperature=0, max_new_tokens=SAMPLE_TOKENS, no_repeat_ngram=self.model.no_repeat_ngram
         )
-        arms, forward = build_arms(["baseline"], torch.ones(1), settings), partial(self.model.forward, adapter=adapter)
         answers = []
-        for pair in pairs:
-            context, tokens = self.model.chat_ids(with_system(pair.messages)), []
-            for events in decode(forward, [context], arms, settings, self.model.end_ids, self.model.device):
-                tokens += [event.token for event in events if event.token is not None]
-                yield None
-            answers.append(self.model.decode(tokens))
+        for pair in pairs:  # one by one, so that a long prompt leaves the others their room
+            context = self.model.chat_ids(with_system(pair.messages))
+            (ids,) = yield from sample_answers(self.model, [context], adapter, settings, [0])
+            answers.append(self.model.decode(ids))
         return answers
 
     def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings, parent: str) -> Version:
