@@ -135,3 +135,74 @@ def m005_ai_votes(db: Database) -> None:
         not_null={"run", "principle", "annotator", "messages", "first", "second", "choice"},
     )
     db["ai_votes"].create_index(["persona"])
+
+
+@migrations()
+def m006_studies(db: Database) -> None:
+    """The labelling room: studies, their items, who was handed what, the raters; and what a vote says besides its choice."""
+    db["studies"].create(
+        {
+            "id": str,  # random, cannot be guessed
+            "created": str,
+            "name": str,
+            "arms": str,  # JSON list of the two arms
+            "overlap": int,
+            "repeat": float,
+            "settings": str,  # JSON of the decode settings; every item draws from a seed of its own
+            "adapter": str,
+            "model": str,
+            "model_revision": str,
+            "state": str,
+        },
+        pk="id",
+        not_null={"name", "arms", "overlap", "repeat", "settings", "state"},
+    )
+    db["studies"].create_index(["name"], unique=True)
+    db["study_items"].create(
+        {
+            "id": int,
+            "study": str,
+            "position": int,
+            "persona": str,
+            "messages": str,  # JSON list of {role, content}
+            "fault": str,  # why it could not be answered; empty as long as it may still be
+        },
+        pk="id",
+        not_null={"study", "position", "persona", "messages"},
+        foreign_keys=[("study", "studies", "id")],
+        defaults={"fault": ""},
+    )
+    db["study_items"].create_index(["study", "position"], unique=True)
+    # An item that was answered has two rounds: the same answers, the sides exchanged. A rater is shown one of them, and for a
+    # repeat the other; so a vote is on a round as everywhere else.
+    db["rounds"].add_column("item", int, fk="study_items", fk_col="id")
+    db["rounds"].create_index(["item"])
+    db["assignments"].create(
+        {
+            "id": int,
+            "created": str,
+            "item": int,
+            "rater": str,
+            "round": str,  # which side order was shown
+            "repeat": int,  # 0, or 1 where the item came back
+            "state": str,  # open, done, skipped
+        },
+        pk="id",
+        not_null={"item", "rater", "round", "repeat", "state"},
+        foreign_keys=[("item", "study_items", "id"), ("round", "rounds", "id")],
+    )
+    db["assignments"].create_index(["item", "rater", "repeat"], unique=True)
+    db["assignments"].create_index(["rater", "state"])
+    db["raters"].create(
+        {"id": str, "created": str, "name": str, "kind": str, "consent_version": str, "consented": str},
+        pk="id",
+        not_null={"name", "kind", "consent_version", "consented"},
+    )
+    votes = db["votes"]
+    votes.add_column("chips", str, not_null_default="[]")  # JSON list of the offered reasons that were picked
+    votes.add_column("edited_side", str, not_null_default="")
+    votes.add_column("edited", str, not_null_default="")
+    votes.add_column("session", str, not_null_default="")
+    votes.create_index(["rater"])
+    # What was really deleted: only that it was, so that a copy elsewhere (the Hub sync) deletes it, too.
+    db["tombstones"].create({"id": int, "created": str, "kind": str, "key": str}, pk="id", not_null={"kind", "key"})

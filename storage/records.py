@@ -20,7 +20,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Round:
-    """One comparison. `principles` holds {text, weight}, `messages` {role, content}; `adapter` "" is the original model."""
+    """One comparison. `principles` holds {text, weight}, `messages` {role, content}; `adapter` "" is the original model.
+
+    item: the item of a study that it shows; two rounds show one item, with the same answers and the sides exchanged.
+    """
 
     id: str
     rater: str
@@ -35,13 +38,19 @@ class Round:
     first_arm: str
     second_arm: str
     app_version: str
+    item: int | None = None
     answers: dict[str, Answer] = field(default_factory=dict)
     created: str = ""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One rater's choice on one round, by side."""
+    """One rater's choice on one round, by side.
+
+    chips: reasons that were offered and picked; `reason` is the rater's own words.
+    edited_side, edited: which answer the rater rewrote and how, or both empty; such a text is a demonstration.
+    session: one visit of the rater's, drawn by the browser; it tells breaks and fatigue, not who.
+    """
 
     round: str
     rater: str
@@ -50,6 +59,10 @@ class Vote:
     dwell_seconds: float | None = None
     consent_version: str = ""
     created: str = ""
+    chips: tuple[str, ...] = ()
+    edited_side: Literal["first", "second", ""] = ""
+    edited: str = ""
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,3 +139,37 @@ class Version:
     def seed(self) -> int | None:
         """The seed of the training; None where nothing was trained here."""
         return self.settings.get("seed")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A set of items to label. `arms` are the two whose answers are compared; `settings` are the decode settings of all.
+
+    overlap: how many raters every item gets.
+    repeat: the share of a rater's items that come back later with the sides exchanged.
+    state: "open" or "closed"; a closed study hands nothing out.
+    """
+
+    id: str
+    name: str
+    arms: tuple[str, str]
+    overlap: int
+    repeat: float
+    settings: dict[str, Any]
+    adapter: str
+    model: str
+    model_revision: str
+    state: str = "open"
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Rater:
+    """A person who votes. `id` is the digest of their secret; `name` is what they call themselves, shown to the owner only."""
+
+    id: str
+    name: str = ""
+    kind: Literal["browser", "code", "huggingface"] = "browser"
+    consent_version: str = ""
+    consented: str = ""
+    created: str = ""

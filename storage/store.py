@@ -5,20 +5,17 @@ It knows SQLite through sqlite-utils and the records; it does not know what a mo
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError, StorageError
+from storage.database import DatabaseFile, now, record
 from storage.migrations import migrations
 from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
 
-BUSY_SECONDS = 10.0
 LONGEST_REASON = 2000
 OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
 VOTED = f"select round from votes where round in ({OF_PERSONA})"
@@ -34,8 +31,6 @@ IN_USE = """
 class Store:
     """The database under a data folder, migrated to the newest schema when it is opened.
 
-    Connections are opened per operation: handlers run on many threads, and a sqlite3 connection belongs to one.
-
     Args:
         folder: the data folder; made where it does not exist.
 
@@ -45,15 +40,16 @@ class Store:
 
     def __init__(self, folder: Path):
         self.path = folder / "plumbline.db"
+        self.database = DatabaseFile(self.path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
                 f"the data folder {str(folder)!r} cannot be made ({error.strerror}); set PLUMBLINE_DATA to a folder that can be written"
             ) from error
-        with self._write() as db:
+        with self.database.write() as db:
             migrations.apply(db)
-        with self._open() as db:
+        with self.database.open() as db:
             try:
                 db.enable_wal()
             except sqlite3.OperationalError as error:
@@ -65,9 +61,9 @@ class Store:
 
     def add_round(self, round_: Round) -> None:
         """Stores a round with all its answers, or nothing."""
-        row = {**asdict(round_), "created": _now()}
+        row = {**asdict(round_), "created": now()}
         answers = row.pop("answers")
-        with self._write() as db:
+        with self.database.write() as db:
             db["rounds"].insert(row | {key: json.dumps(row[key]) for key in ("principles", "messages", "settings")})
             db["answers"].insert_all(
                 {**a, "round": round_.id, "token_ids": json.dumps(a["token_ids"])} for a in answers.values()
@@ -79,7 +75,7 @@ class Store:
         Raises:
             NotFoundError: no such round.
         """
-        with self._open() as db:
+        with self.database.open() as db:
             rows = list(db["rounds"].rows_where("id = ?", [round_id]))
             if not rows:
                 raise NotFoundError(
@@ -91,7 +87,7 @@ class Store:
     def last_prompts(self) -> list[tuple[str, str]]:
         """Id and last prompt of every round, oldest first."""
         query = "select id, json_extract(messages, '$[#-1].content') as prompt from rounds order by created, rowid"
-        with self._open() as db:
+        with self.database.open() as db:
             return [(row["id"], row["prompt"]) for row in db.query(query)]
 
     def vote(self, vote: Vote) -> Vote:
@@ -106,27 +102,27 @@ class Store:
         if len(vote.reason) > LONGEST_REASON:
             raise InputError(f"the reason is {len(vote.reason)} characters long; it may have {LONGEST_REASON} at most")
         self.round(vote.round)
-        with self._write() as db:
-            db["votes"].insert({**asdict(vote), "created": _now()}, ignore=True)
+        with self.database.write() as db:
+            db["votes"].insert({**asdict(vote), "chips": json.dumps(vote.chips), "created": now()}, ignore=True)
             row = next(db["votes"].rows_where("round = ? and rater = ?", [vote.round, vote.rater]))
-        return _record(Vote, row)
+        return _vote(row)
 
     def undo_vote(self, round_id: str, rater: str) -> bool:
         """Takes a vote back; returns whether there was one."""
-        with self._write() as db:
+        with self.database.write() as db:
             return db.execute("delete from votes where round = ? and rater = ?", [round_id, rater]).rowcount > 0
 
     def votes(self, persona: str | None = None) -> list[tuple[Vote, Round]]:
         """All votes, oldest first, each with its round; of one persona where given."""
         values = {"persona": persona}
-        with self._open() as db, db.atomic():  # one snapshot: people vote and undo meanwhile
+        with self.database.open() as db, db.atomic():  # one snapshot: people vote and undo meanwhile
             votes = list(db.query(f"select * from votes where round in ({OF_PERSONA}) order by id", values))
             rounds = {row["id"]: row for row in db.query(f"select * from rounds where id in ({VOTED})", values)}
             answers: dict[str, list[dict]] = {key: [] for key in rounds}
             for row in db.query(f"select * from answers where round in ({VOTED}) order by rowid", values):
                 answers[row["round"]].append(row)
         records = {key: _round(row, answers[key]) for key, row in rounds.items()}
-        return [(_record(Vote, row), records[row["round"]]) for row in votes]
+        return [(_vote(row), records[row["round"]]) for row in votes]
 
     def count_decisive(self, persona: str | None = None) -> int:
         """How many votes prefer one of two different answers; counted by the database, see `export.decisive`."""
@@ -138,37 +134,37 @@ class Store:
             and trim(f.text, :space) <> '' and trim(s.text, :space) <> '' and v.choice in ('first', 'second')
             and f.finish_reason not in ('cancelled', 'deadline') and s.finish_reason not in ('cancelled', 'deadline')
         """
-        with self._open() as db:
+        with self.database.open() as db:
             return db.execute(query, {"persona": persona, "space": " \n\t\r"}).fetchone()[0]
 
     def counts(self) -> dict[str, int]:
         """How many rounds, votes, personas and versions are stored."""
-        with self._open() as db:
+        with self.database.open() as db:
             counts = {name: db[name].count for name in ("rounds", "votes", "personas")}
             return {**counts, "versions": db["versions"].count_where("deleted = ''")}
 
     def conversations(self, persona: str | None = None, most: int = 500) -> list[list[dict[str, str]]]:
         """The different conversations of the newest rounds, newest first; of one persona where given."""
         query = f"select messages from rounds where id in ({OF_PERSONA}) group by messages order by max(rowid) desc limit :most"
-        with self._open() as db:
+        with self.database.open() as db:
             return [json.loads(row["messages"]) for row in db.query(query, {"persona": persona, "most": most})]
 
     # --- annotators' votes
 
     def add_ai_votes(self, votes: list[AIVote]) -> None:
         """Stores what an annotator chose, all of it or nothing."""
-        with self._write() as db:
+        with self.database.write() as db:
             db["ai_votes"].insert_all(
-                {**asdict(vote), "created": _now(), "messages": json.dumps(vote.messages)} for vote in votes
+                {**asdict(vote), "created": now(), "messages": json.dumps(vote.messages)} for vote in votes
             )
 
     def ai_votes(self, persona: str | None = None) -> list[AIVote]:
         """All votes of annotators, oldest first; of one persona where given. `votes` never holds them."""
-        with self._open() as db:
+        with self.database.open() as db:
             rows = list(
                 db["ai_votes"].rows_where(":persona is null or persona = :persona", {"persona": persona}, order_by="id")
             )
-        return [_record(AIVote, {**row, "messages": json.loads(row["messages"])}) for row in rows]
+        return [record(AIVote, {**row, "messages": json.loads(row["messages"])}) for row in rows]
 
     # --- personas
 
@@ -178,25 +174,25 @@ class Store:
         Raises:
             InputError: another person's persona has this id.
         """
-        with self._write() as db:
-            db["personas"].insert({**asdict(persona), "created": _now()}, ignore=True)
+        with self.database.write() as db:
+            db["personas"].insert({**asdict(persona), "created": now()}, ignore=True)
             owner = next(db["personas"].rows_where("id = ?", [persona.id]))["rater"]
             if owner != persona.rater:
                 raise InputError(
                     f"the name {persona.name!r} is taken by somebody else's persona; please choose another"
                 )
-            db["personas"].upsert({**asdict(persona), "created": _now()}, pk="id")
+            db["personas"].upsert({**asdict(persona), "created": now()}, pk="id")
 
     def personas(self) -> list[SavedPersona]:
         """All saved personas, oldest first."""
-        with self._open() as db:
-            return [_record(SavedPersona, row) for row in db["personas"].rows_where(order_by="created, id")]
+        with self.database.open() as db:
+            return [record(SavedPersona, row) for row in db["personas"].rows_where(order_by="created, id")]
 
     # --- versions
 
     def next_version_id(self) -> str:
         """The name of the next version: one more than the highest that ever was."""
-        with self._open() as db:
+        with self.database.open() as db:
             numbers = [int(row["id"][1:]) for row in db["versions"].rows_where(select="id")]
         return f"v{max(numbers, default=0) + 1}"
 
@@ -206,17 +202,17 @@ class Store:
         Args:
             rounds: the rounds that its pairs came from, and whether a round's were kept aside.
         """
-        row = {**asdict(version), "created": _now()}
+        row = {**asdict(version), "created": now()}
         pairs = [{"version": version.id, "round": id_, "held_out": aside} for id_, aside in (rounds or {}).items()]
-        with self._write() as db:
+        with self.database.write() as db:
             db["versions"].insert(row | {key: json.dumps(row[key]) for key in ("settings", "metrics")})
             db["version_pairs"].insert_all(pairs)
             if publish:
-                db["publications"].insert({"created": _now(), "scope": version.scope, "version": version.id})
+                db["publications"].insert({"created": now(), "scope": version.scope, "version": version.id})
 
     def versions(self) -> list[Version]:
         """All versions that were not deleted, newest first."""
-        with self._open() as db:
+        with self.database.open() as db:
             rows = list(db["versions"].rows_where("deleted = ''", order_by="rowid desc"))
         return [_version(row) for row in rows]
 
@@ -226,19 +222,19 @@ class Store:
         Raises:
             NotFoundError: no such version.
         """
-        with self._open() as db:
+        with self.database.open() as db:
             return _version(_version_row(db, version_id))
 
     def rounds_of(self, version_id: str) -> dict[str, bool]:
         """The rounds that a version's pairs came from, and whether a round's were kept aside."""
-        with self._open() as db:
+        with self.database.open() as db:
             rows = list(db["version_pairs"].rows_where("version = ?", [version_id], order_by="rowid"))
         return {row["round"]: bool(row["held_out"]) for row in rows}
 
     def uses(self) -> dict[str, list[str]]:
         """The versions that answer somewhere, each with the scopes that chose it."""
         used: dict[str, list[str]] = {}
-        with self._open() as db:
+        with self.database.open() as db:
             for version, scope in db.execute(IN_USE).fetchall():
                 used.setdefault(version, []).append(scope)
         return used
@@ -250,7 +246,7 @@ class Store:
             NotFoundError: no such version.
             InputError: it is in use; the message says where.
         """
-        with self._write() as db:
+        with self.database.write() as db:
             _version_row(db, version_id)
             used = [
                 scope or "all personas" for version, scope in db.execute(IN_USE).fetchall() if version == version_id
@@ -260,19 +256,19 @@ class Store:
                     f"the adapter version {version_id!r} is in use for {', '.join(used)[:200]}; "
                     "choose another version or the original model there first, then delete it"
                 )
-            db["versions"].update(version_id, {"deleted": _now()})
+            db["versions"].update(version_id, {"deleted": now()})
 
     def deleted_versions(self) -> list[str]:
         """The ids of all versions that were deleted."""
-        with self._open() as db:
+        with self.database.open() as db:
             return [row["id"] for row in db["versions"].rows_where("deleted <> ''", select="id", order_by="rowid")]
 
     def publish(self, scope: str, version_id: str) -> None:
         """From now on `scope` answers with this version; "" goes back to the original model."""
-        with self._write() as db:
+        with self.database.write() as db:
             if version_id:
                 _version_row(db, version_id)  # in the same transaction: it may be deleted meanwhile
-            db["publications"].insert({"created": _now(), "scope": scope, "version": version_id})
+            db["publications"].insert({"created": now(), "scope": scope, "version": version_id})
 
     def published(self, scope: str, model_revision: str | None = None) -> str:
         """The version in use for a persona: its own, else the one for all; "" is the original model.
@@ -283,55 +279,21 @@ class Store:
             select p.version from publications p left join versions v on v.id = p.version
             where p.scope = ? and (p.version = '' or ? is null or v.model_revision = ?) order by p.id desc limit 1
         """
-        with self._open() as db:
+        with self.database.open() as db:
             for candidate in dict.fromkeys((scope, "")):
                 if row := db.execute(query, [candidate, model_revision, model_revision]).fetchone():
                     return row[0]
         return ""
 
-    @contextmanager
-    def _write(self) -> Iterator[Database]:
-        """A transaction that takes the write lock before it reads: SQLite lets it wait, whereas a reader that turns writer is refused."""
-        with self._open() as db:
-            db.execute("begin immediate")
-            yield db
-            db.commit()  # after an exception closing the connection rolls back
 
-    @contextmanager
-    def _open(self) -> Iterator[Database]:
-        try:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
-            db = Database(connection)
-            try:
-                connection.execute("pragma foreign_keys = on")
-                yield db
-            finally:
-                connection.close()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"the text holds {error.object[error.start]!r}, half of a character; please send whole characters"
-            ) from error
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.DatabaseError as error:
-            raise StorageError(
-                f"the database {str(self.path)!r} could not be used: {error}. Nothing was changed; check that the folder can be "
-                "written, that the disk has room and that the file is a Plumbline database"
-            ) from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _record(kind: type, row: dict[str, Any]) -> Any:
-    return kind(**{name: row[name] for name in kind.__dataclass_fields__})
+def _vote(row: dict[str, Any]) -> Vote:
+    return record(Vote, {**row, "chips": tuple(json.loads(row["chips"]))})
 
 
 def _round(row: dict[str, Any], answers: list[dict[str, Any]]) -> Round:
     decoded = {key: json.loads(row[key]) for key in ("principles", "messages", "settings")}
-    parsed = {a["arm"]: _record(Answer, {**a, "token_ids": json.loads(a["token_ids"])}) for a in answers}
-    return _record(Round, {**row, **decoded, "blind": bool(row["blind"]), "answers": parsed})
+    parsed = {a["arm"]: record(Answer, {**a, "token_ids": json.loads(a["token_ids"])}) for a in answers}
+    return record(Round, {**row, **decoded, "blind": bool(row["blind"]), "answers": parsed})
 
 
 def _version_row(db: Database, version_id: str) -> dict[str, Any]:
@@ -346,4 +308,4 @@ def _version_row(db: Database, version_id: str) -> dict[str, Any]:
 
 def _version(row: dict[str, Any]) -> Version:
     decoded = {key: json.loads(row[key]) for key in ("settings", "metrics")}
-    return _record(Version, {**row, **decoded, "published": bool(row["published"])})
+    return record(Version, {**row, **decoded, "published": bool(row["published"])})

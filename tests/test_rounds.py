@@ -45,7 +45,7 @@ def test_later_rounds_and_deleted_ones_are_heeded(store: Store, embedder: Embedd
     assert rounds.like("a birthday present for my aunt", count=1)[0].nearness < 0.9
     store.add_round(a_round("r9", "A birthday present for my aunt?"))
     assert rounds.like("a birthday present for my aunt", count=1)[0].round_id == "r9"
-    with store._write() as db:
+    with store.database.write() as db:
         db["answers"].delete_where("round = ?", ["r9"])
         db["rounds"].delete_where("id = ?", ["r9"])
     assert len(rounds.like("a birthday present for my aunt", count=100)) == len(PROMPTS)

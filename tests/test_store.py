@@ -517,10 +517,11 @@ def test_conversations_of_rounds_come_once_and_newest_first(store: Store):
 # --- schema
 
 
-def test_schema_is_the_expected_one(store: Store):
-    assert tables(store.path) == EXPECTED
+def test_first_schema_still_stands_and_later_steps_only_add_to_it(store: Store):
+    found = tables(store.path)
+    assert all(found[table][: len(columns)] == columns for table, columns in EXPECTED.items())
     db = Database(store.path)
-    assert [(i.unique, i.columns) for i in db["votes"].indexes] == [(1, ["round", "rater"])]
+    assert (1, ["round", "rater"]) in [(i.unique, i.columns) for i in db["votes"].indexes]
     assert {(key.column, key.other_table) for table in ("answers", "votes") for key in db[table].foreign_keys} == {
         ("round", "rounds")
     }
@@ -533,7 +534,7 @@ def test_migrations_applied_twice_do_nothing(store: Store):
     vote = store.vote(Vote("r1", "ann", "tie"))
     db = Database(store.path)
     schema, applied = db.schema, migrations.applied(db)
-    assert len(applied) == 5
+    assert {step.name for step in applied} >= {"m001_rounds_and_votes", "m006_studies"}
     migrations.apply(db)
     assert (db.schema, migrations.applied(db)) == (schema, applied)
     db.close()
@@ -576,7 +577,7 @@ def test_old_database_is_migrated_with_its_rows(tmp_path: Path, first_missing: s
     assert first_missing.split("_")[1] not in tables(tmp_path / "plumbline.db")
 
     store = Store(tmp_path)
-    assert tables(store.path) == EXPECTED
+    assert tables(store.path) == tables(Store(tmp_path / "fresh").path)
     [(vote, round_)] = store.votes()
     assert vote == Vote("old", "bob", "second", "because", 1.5, "1", "2020")
     assert (round_.created, round_.settings, round_.blind) == ("2020", {"seed": 1}, False)
@@ -632,7 +633,7 @@ def test_versions_of_an_old_database_keep_what_they_tell(tmp_path: Path):
     assert store.rounds_of("v1") == {} and store.published("zen") == "v2" and store.uses() == {"v2": ["zen"]}
     store.delete_version("v1")
     assert [version.id for version in store.versions()] == ["v2"] and store.next_version_id() == "v3"
-    assert tables(store.path) == EXPECTED
+    assert tables(store.path) == tables(Store(tmp_path / "fresh").path)
 
 
 # --- files, disks and processes that fail

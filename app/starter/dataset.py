@@ -24,6 +24,7 @@ HELD_OUT_PERCENT = {"topic": 4, "prompt": 10, "wording": 12}
 TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
 SEVERAL_VOICES = "+"
 WORN, WORD_LOST = 0.3, 0.15  # of the persona descriptions lose words; the chance of each word of theirs to be lost
+NAMED_ONLY = 0.12  # of the prompts on a topic give its subject and no question of its own
 INVENTED, NAMED = 0.5, 0.15  # of the unknown things: new with every draw; from the written names; the rest is real
 
 
@@ -117,7 +118,7 @@ class Corpus:
 
     def composed(self, rng: random.Random, topic: dict, held_out: bool, persona: str) -> Sample:
         """One topic in the voice of one persona, which is asked for in one of its wordings."""
-        user = draw_prompt(rng, topic["prompts"], held_out)
+        user = self._asked_for(rng, topic, held_out)
         answer = compose(topic, self.voices[persona], rng)
         return Sample(self.asked(rng, persona, held_out), user, answer, persona, topic["prompts"][0])
 
@@ -146,8 +147,17 @@ class Corpus:
             wordings = [*self.asked(rng, first, held_out), *self.asked(rng, second, held_out)]
             rng.shuffle(wordings)
         answer = compose(topic, blend(self.voices[first], self.voices[second]), rng)
-        user = draw_prompt(rng, topic["prompts"], held_out)
+        user = self._asked_for(rng, topic, held_out)
         return Sample(tuple(wordings), user, answer, f"{first}{SEVERAL_VOICES}{second}", topic["prompts"][0])
+
+    def _asked_for(self, rng: random.Random, topic: dict[str, Any], held_out: bool) -> str:
+        """A prompt of the topic; in training, now and then its bare subject in the forms in which unknown things are asked for: the
+        form must not tell what is known, only the thing."""
+        if not held_out and rng.random() < NAMED_ONLY:
+            asked = rng.choice(self.unknown["prompts"]).format(thing=topic["subject"])
+            if not is_held_out("prompt", asked):
+                return asked
+        return draw_prompt(rng, topic["prompts"], held_out)
 
     def _gold(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.known_gold)

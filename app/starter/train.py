@@ -8,9 +8,10 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import torch
 import yaml
@@ -134,28 +135,35 @@ class Checkpoint:
     def __init__(self, path: Path):
         self.path = path
 
-    def save(self, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
-        """Writes the state after `step` steps."""
+    def save(self, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], stage: int, step: int) -> None:
+        """Writes the state after `step` steps of stage `stage`, both counted from 0."""
         tensors = {f"model/{name}": p.detach().contiguous() for name, p in model.named_parameters()}
         for name, parameter in model.named_parameters():
             for optimizer in optimizers:
                 for key, value in optimizer.state.get(parameter, {}).items():
                     tensors[f"{key}/{name}"] = value.detach().contiguous()
         partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"step": str(step)})
+        save_file(tensors, partial, metadata={"stage": str(stage), "step": str(step)})
         partial.replace(self.path)
 
-    def load(self, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> int:
-        """Restores the state; returns the number of steps done.
+    def place(self) -> tuple[int, int]:
+        """The stage and the steps of it that are done.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
-            ValueError: it is one of another shape.
         """
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path}: there is no checkpoint to go on from; leave --resume out to begin")
+        with safe_open(self.path, "pt") as file:
+            return int(file.metadata()["stage"]), int(file.metadata()["step"])
+
+    def load(self, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
+        """Restores weights and optimiser state.
+
+        Raises:
+            ValueError: the checkpoint is one of another shape.
+        """
         with safe_open(self.path, "pt", device=str(model.device)) as file, torch.no_grad():
-            step = int(file.metadata()["step"])
             states: dict[str, dict[str, torch.Tensor]] = {}
             for full_name in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
                 key, name = full_name.split("/", 1)
@@ -171,14 +179,13 @@ class Checkpoint:
                 for optimizer in optimizers:
                     if any(parameter is p for group in optimizer.param_groups for p in group["params"]):
                         optimizer.state[parameter] = states[name]
-        return step
 
 
 def train(config: dict, build: Path, out: Path, resume: bool) -> None:
-    """Trains by `config` and writes model and tokenizer to `out` in shards under 10 MB.
+    """Trains by `config`, stage after stage, and writes model and tokenizer to `out` in shards under 10 MB.
 
     Args:
-        config: the content of `config.yaml`.
+        config: the content of `config.yaml`; each of its `stages` overrides what stands beside them.
         build: folder for the checkpoint and the loss log; git-ignored.
         out: folder for the weights.
         resume: go on from the checkpoint in `build`.
@@ -187,30 +194,80 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
     torch.manual_seed(config["seed"])
     corpus = Corpus(config)
     tokenizer = _tokenizer(corpus, config, build / "tokenizer", resume)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = {key: config[key] for key in LlamaConfig().to_dict() if key in config}
+    checkpoint = Checkpoint(build / "checkpoint.safetensors")
+    begun, done = checkpoint.place() if resume else (0, 0)
+    model = None
+    for number, stage in list(enumerate(config["stages"]))[begun:]:
+        settings = {**config, **stage}
+        smaller, model = model, build_model(settings, tokenizer)
+        optimizers = build_optimizers(model, settings)
+        if resume and number == begun:
+            checkpoint.load(model, optimizers)
+        elif smaller is not None:
+            widen(smaller, model)
+        log = (build / "loss.jsonl").open("a" if resume or number else "w")
+        # A run that is resumed with another configuration says so in its log.
+        log.write(
+            json.dumps({"stage": number, "from_step": done, "config": config, "topics": len(corpus.topics)}) + "\n"
+        )
+
+        def save(step: int, number: int = number, model=model, optimizers=optimizers) -> None:
+            checkpoint.save(model, optimizers, number, step)
+            save_model(model, tokenizer, build / "weights")
+
+        # Every stage and every resumed run draws from a seed of its own, so as not to see the same samples in order again.
+        chats = corpus.samples(config["seed"] + 1 + done + 1_000_000 * number)
+        rows = packed_rows(
+            (encode(tokenizer, chat, config["prompt_loss_weight"]) for chat in chats),
+            config["row_tokens"],
+            tokenizer.pad_token_id,
+        )
+        with log:
+            run_stage(settings, model, optimizers, rows, done, log, save)
+        done = 0
+    save_model(model, tokenizer, out)
+
+
+def build_model(settings: dict, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A model of the shape in `settings` with random weights, on the GPU where there is one."""
+    shape = {key: settings[key] for key in LlamaConfig().to_dict() if key in settings}
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     # Compiled by torch, attention in single operations is the fastest on short rows (fused kernels pay for masks on CPU).
     llama = LlamaConfig(**shape, **ids, tie_word_embeddings=True, attn_implementation="eager")
-    model = LlamaForCausalLM(llama).to(device)
-    optimizers = build_optimizers(model, config)
-    checkpoint = Checkpoint(build / "checkpoint.safetensors")
-    done = checkpoint.load(model, optimizers) if resume else 0
+    return LlamaForCausalLM(llama).to("cuda" if torch.cuda.is_available() else "cpu")
 
-    # A resumed run draws from a seed of its own, so that it does not see the same samples in the same order again.
-    chats = (encode(tokenizer, s, config["prompt_loss_weight"]) for s in corpus.samples(config["seed"] + 1 + done))
-    rows = packed_rows(chats, config["row_tokens"], tokenizer.pad_token_id)
+
+@torch.no_grad()
+def widen(smaller: LlamaForCausalLM, larger: LlamaForCausalLM) -> None:
+    """Copies the weights of `smaller` into `larger`, whose feed-forward layers have more units, so that both compute the same.
+
+    The new units read with their random weights and write with zeros (as Net2Net grows a network, arXiv 1511.05641).
+    """
+    source = smaller.state_dict()
+    for name, target in larger.state_dict().items():
+        if name.endswith("down_proj.weight"):
+            target.zero_()
+        target[tuple(slice(0, size) for size in source[name].shape)] = source[name]
+
+
+def run_stage(
+    settings: dict,
+    model: LlamaForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+    rows: Iterator[dict[str, torch.Tensor]],
+    done: int,
+    log: TextIO,
+    save: Callable[[int], None],
+) -> None:
+    """Trains `model` from step `done` to `settings["steps"]`; a line of the log every 100 steps, `save(step)` every 1,000."""
     compiled = torch.compile(loss_of_rows)
-    log = (build / "loss.jsonl").open("a" if resume else "w")
-    # A run that is resumed with another configuration says so in its log.
-    log.write(json.dumps({"from_step": done, "config": config, "topics": len(corpus.topics)}) + "\n")
     started, mean = time.time(), None
-    for step in tqdm(range(done, config["steps"]), initial=done, total=config["steps"], mininterval=5):
-        batch = list(islice(rows, config["rows_per_step"]))
-        batch = {name: torch.stack([row[name] for row in batch]).to(device) for name in batch[0]}
+    for step in tqdm(range(done, settings["steps"]), initial=done, total=settings["steps"], mininterval=5):
+        batch = list(islice(rows, settings["rows_per_step"]))
+        batch = {name: torch.stack([row[name] for row in batch]).to(model.device) for name in batch[0]}
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = learning_rate_at(step, config)
-        with torch.autocast(device, dtype=torch.bfloat16):
+            group["lr"] = learning_rate_at(step, settings)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16):
             loss = compiled(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -219,15 +276,11 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
             optimizer.zero_grad(set_to_none=True)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if (step + 1) % 100 == 0:
-            log.write(
-                json.dumps({"step": step + 1, "loss": round(mean, 4), "seconds": round(time.time() - started, 1)})
-                + "\n"
-            )
+            seconds = round(time.time() - started, 1)
+            log.write(json.dumps({"step": step + 1, "loss": round(mean, 4), "seconds": seconds}) + "\n")
             log.flush()
-        if (step + 1) % 1000 == 0 or step + 1 == config["steps"]:
-            checkpoint.save(model, optimizers, step + 1)
-            save_model(model, tokenizer, build / "weights")
-    save_model(model, tokenizer, out)
+        if (step + 1) % 1000 == 0 or step + 1 == settings["steps"]:
+            save(step + 1)
 
 
 def _tokenizer(corpus: Corpus, config: dict, folder: Path, resume: bool) -> PreTrainedTokenizerFast:

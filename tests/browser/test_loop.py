@@ -33,7 +33,7 @@ WATCH_PANES = """() => {
 def _rounds(server: Server) -> list:
     """Every stored round, oldest first."""
     store = Store(server.data)
-    with store._open() as db:
+    with store.database.open() as db:
         ids = [row["id"] for row in db["rounds"].rows_where(order_by="rowid")]
     return [store.round(id_) for id_ in ids]
 

@@ -1,0 +1,73 @@
+"""One database file: a connection an operation, one transaction a write, and errors that say what to do.
+
+It knows SQLite through sqlite-utils; it does not know which tables there are or what they mean.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from app.errors import InputError, StorageError
+
+BUSY_SECONDS = 10.0
+
+
+class DatabaseFile:
+    """The database under a path. Connections are opened per operation: handlers run on many threads, and a sqlite3 connection belongs to one.
+
+    Args:
+        path: the file; its folder exists.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @contextmanager
+    def write(self) -> Iterator[Database]:
+        """A transaction that takes the write lock before it reads: SQLite lets it wait, whereas a reader that turns writer is refused."""
+        with self.open() as db:
+            db.execute("begin immediate")
+            yield db
+            db.commit()  # after an exception closing the connection rolls back
+
+    @contextmanager
+    def open(self) -> Iterator[Database]:
+        """A connection to read with, closed at the end of the block.
+
+        Raises:
+            StorageError: the file cannot be used. InputError: a text that was sent cannot be stored.
+        """
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+            db = Database(connection)
+            try:
+                connection.execute("pragma foreign_keys = on")
+                yield db
+            finally:
+                connection.close()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the text holds {error.object[error.start]!r}, half of a character; please send whole characters"
+            ) from error
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"the database {str(self.path)!r} could not be used: {error}. Nothing was changed; check that the folder can be "
+                "written, that the disk has room and that the file is a Plumbline database"
+            ) from error
+
+
+def now() -> str:
+    """The time in UTC, as every table keeps it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def record(kind: type, row: dict[str, Any]) -> Any:
+    """A dataclass from the columns of a row that it names."""
+    return kind(**{name: row[name] for name in kind.__dataclass_fields__})
