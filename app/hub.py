@@ -27,8 +27,8 @@ from storage.log_outbox import Outbox, SyncState
 FOLDER = "log"  # in the dataset
 TIMEOUT_SECONDS = 60  # until the Hub sends something; the library itself would wait for ever
 RECONNECT_SECONDS = 60.0
-# What a network, a server, a proxy in between and a disk do.
-FAULTS = (OSError, ValueError, httpx2.HTTPError, PlumblineError)
+# What a network, a server, a proxy that answers in its place and a disk do.
+FAULTS = (OSError, ValueError, LookupError, httpx2.HTTPError, PlumblineError)
 
 
 class Sync:
@@ -181,6 +181,8 @@ class Sync:
         reached = not self._replayed and not at_the_end
         if reached:
             self._replay()
+        elif not self._replayed:
+            self._revision()
         for batch in self._outbox.batches(self._written):
             self._folder.append(b"".join(event.line() for event in batch.events))
             self._written, self._deletes = batch.last, self._deletes or batch.deletes
@@ -234,7 +236,7 @@ class Sync:
     @contextmanager
     def _downloaded(self) -> Iterator[tuple[str, list[Path]]]:
         """The dataset's newest revision and the log's files of it, for the time of the block."""
-        revision = self._api.repo_info(self._dataset, repo_type="dataset").sha
+        revision = self._revision()
         with TemporaryDirectory(dir=self._folder.path) as folder:
             self._api.snapshot_download(
                 self._dataset,
@@ -244,6 +246,14 @@ class Sync:
                 allow_patterns=f"{FOLDER}/*.jsonl",
             )
             yield revision, sorted(Path(folder, FOLDER).glob("*.jsonl"))
+
+    def _revision(self) -> str:
+        info = self._api.repo_info(self._dataset, repo_type="dataset")
+        if not info.private:
+            raise HubError(
+                f"the dataset {self._dataset!r} is public, and labels are people's words; make it private in its settings on the Hub"
+            )
+        return info.sha
 
     @contextmanager
     def _told(self) -> Iterator[None]:

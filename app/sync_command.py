@@ -31,10 +31,11 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.replay:
             done = {"left_out": sync.replay()}
-        elif options.now or options.compact:
+        elif options.now:
             sync.connect()
             sync.now()
-        if options.compact:
+        elif options.compact:
+            sync.connect()
             done = {"taken_out": sync.compact()}
     finally:
         sync.close()

@@ -122,6 +122,7 @@ class Log:
     standing: dict[str, dict[Key, Place]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     tombstones: Tombstones = field(default_factory=Tombstones)
     unreadable: int = 0
+    _overtaken: list[tuple[str, Key, Place]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number, path in enumerate(self.files):
@@ -137,20 +138,22 @@ class Log:
     def _weigh(self, event: Event, number: int, offset: int) -> None:
         if event.kind == "tombstones":
             self.tombstones.add(*map(str, event.key))
-        places = self.standing[event.kind]
-        if event.key not in places or places[event.key].at <= event.at:
-            created = str((event.row or {}).get("created") or "")
-            places[event.key] = Place(event.at, number, offset, created, event.row is not None)
+        created = str((event.row or {}).get("created") or "")
+        place = Place(event.at, number, offset, created, event.row is not None)
+        other = self.standing[event.kind].get(event.key)
+        later, earlier = (other, place) if other is not None and other.at > event.at else (place, other)
+        self.standing[event.kind][event.key] = later
+        if earlier is not None:
+            self._overtaken.append((event.kind, event.key, earlier))
 
     def covers(self, kind: str, key: Key, place: Place) -> bool:
         """Whether the row that a line holds was deleted for good."""
         return place.is_put and self.tombstones.cover(kind, key, place.created)
 
     def dead(self) -> int:
-        """How many lines that stand are of something that was deleted."""
-        return sum(
-            self.covers(kind, key, place) for kind, places in self.standing.items() for key, place in places.items()
-        )
+        """How many lines hold what was deleted for good; also such as were overtaken."""
+        lines = [(kind, key, place) for kind, places in self.standing.items() for key, place in places.items()]
+        return sum(self.covers(*line) for line in lines + self._overtaken)
 
     def events(self, kind: str) -> Iterator[Event]:
         """The events of a kind that stand and are not deleted, the oldest first."""

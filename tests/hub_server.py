@@ -154,9 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             wanted = json.loads(body)
             name = f"{wanted['organization']}/{wanted['name']}"
-            if not self.hub.create(name, wanted.get("private", False)):
-                return self._refuse(409, "You already created this dataset repo")
-            return self._json({"url": f"{self.hub.endpoint}/datasets/{name}"})
+            url = f"{self.hub.endpoint}/datasets/{name}"
+            if self.hub.create(name, wanted.get("visibility") == "private"):
+                return self._json({"url": url})
+            return self._json({"error": "You already created this dataset repo", "url": url}, 409)
         found = re.fullmatch(r"(?:/api)?/datasets/([^/]+/[^/]+)(?:/([a-z-]+)/([^/]+)(?:/(.*))?)?", path)
         if found is None or found[1] not in self.hub.datasets:
             return self._refuse(404, "Repository not found", X_Error_Code="RepoNotFound")

@@ -233,8 +233,10 @@ def test_deleted_labels_never_come_back_and_a_new_one_may(store: Store, tmp_path
         assert [vote.round for vote, _ in other.votes()] == ["pirate-3"]
         assert outbox.state().compact
     assert noted(other) == []
-    # The round, its vote and the other vote.
-    assert Log([log, buried]).dead() == 3
+    # The round, its vote, and the other vote twice.
+    assert Log([log, buried]).dead() == 4
+    overtaken = write(tmp_path / "d.jsonl", Event("votes", vote.key, "2040", None))
+    assert Log([log, buried, overtaken]).dead() == 4
     again = Event("votes", vote.key, "2032", {**vote.row, "created": "2032"})
     outbox.replay(Log([log, buried, write(tmp_path / "c.jsonl", again)]))
     assert [vote.round for vote, _ in other.votes()] == ["pirate-3", "pirate-1"]
