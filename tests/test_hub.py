@@ -13,6 +13,7 @@ import huggingface_hub
 import pytest
 from pydantic import ValidationError
 
+from app.__main__ import main
 from app.errors import HubError, InputError
 from app.hub import Sync
 from app.settings import Settings
@@ -385,45 +386,50 @@ def test_settings_out_of_bounds_are_refused(monkeypatch: pytest.MonkeyPatch, nam
         Settings()
 
 
-def command(hub: HubServer, data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    settings = {
-        "PLUMBLINE_DATA": str(data),
-        "PLUMBLINE_SYNC_DATASET": DATASET,
-        "PLUMBLINE_SYNC_TOKEN": TOKEN,
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HUB_OFFLINE": "0",
-        **environment,
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "app", "sync", *arguments],
-        cwd=ROOT,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+@pytest.fixture
+def command(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `python -m app sync` in a data folder; returns exit status, standard output and standard error."""
+    # What HF_ENDPOINT decides when the library is imported.
+    place = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", place)
+
+    def run(folder: str, *arguments: str, dataset: str = DATASET, token: str = TOKEN) -> tuple[int, str, str]:
+        monkeypatch.setenv("PLUMBLINE_DATA", str(tmp_path / folder))
+        monkeypatch.setenv("PLUMBLINE_SYNC_DATASET", dataset)
+        monkeypatch.setenv("PLUMBLINE_SYNC_TOKEN", token)
+        capsys.readouterr()
+        return main(["sync", *arguments]), *capsys.readouterr()
+
+    return run
 
 
-def test_the_command_line_syncs_compacts_replays_and_tells(hub: HubServer, tmp_path: Path):
+def test_the_command_line_syncs_compacts_replays_and_tells(
+    hub: HubServer, command: Callable[..., tuple[int, str, str]], tmp_path: Path
+):
     store = Store(tmp_path / "a")
     store.add_round(a_round("r", "Tea?", blind=False))
     store.vote(Vote("r", "ann", "first", "overtaken"))
-    assert json.loads(command(hub, tmp_path / "a", "--status", "--json").stdout)["on"] is False
-    told = json.loads(command(hub, tmp_path / "a", "--now", "--json").stdout)
+    assert json.loads(command("a", "--status", "--json")[1])["on"] is False
+    assert "sync is off" in command("a")[1]
+    assert hub.requests == []
+    told = json.loads(command("a", "--now", "--json")[1])
     assert (told["on"], told["dataset"], told["waiting"], told["fault"]) == (True, DATASET, 0, "")
     assert told["last_synced"].startswith("20")
     store.undo_vote("r", "ann")
-    assert json.loads(command(hub, tmp_path / "a", "--json").stdout)["waiting"] == 1
-    assert command(hub, tmp_path / "b", "--replay").stdout.startswith("0 lines left out\n")
+    assert json.loads(command("a", "--json")[1])["waiting"] == 1
+    assert command("b", "--replay")[1].startswith("0 lines left out\n")
     assert [vote.reason for vote, _ in Store(tmp_path / "b").votes()] == ["overtaken"]
-    assert json.loads(command(hub, tmp_path / "a", "--compact", "--json").stdout)["taken_out"] == 1
+    assert json.loads(command("a", "--compact", "--json")[1])["taken_out"] == 1
     assert not hub.can_read(DATASET, "overtaken")
-    refused = command(hub, tmp_path / "a", "--now", PLUMBLINE_SYNC_TOKEN="hf_wrong")
-    assert refused.returncode == 2 and "refuses the token" in refused.stderr and "Traceback" not in refused.stderr
-    assert "it fails: the Hub refuses" in command(hub, tmp_path / "a").stdout
-    off = command(hub, tmp_path / "a", "--now", PLUMBLINE_SYNC_DATASET="")
-    assert off.returncode == 2 and "PLUMBLINE_SYNC_DATASET" in off.stderr
+    status, _, refused = command("a", "--now", token="hf_wrong")
+    assert status == 2 and refused.count("\n") == 1 and "refuses the token" in refused
+    assert "it fails: the Hub refuses" in command("a")[1]
+    for action in ("--now", "--compact", "--replay"):
+        status, _, refused = command("a", action, dataset="")
+        assert status == 2 and "PLUMBLINE_SYNC_DATASET" in refused
 
 
 def test_the_line_on_the_page_says_how_it_stands_and_escapes_what_it_is_told():
