@@ -85,9 +85,7 @@ class Sync:
         Raises:
             InputError: no dataset is set. HubError: the Hub does not let it.
         """
-        if not self._dataset:
-            raise InputError("the sync is off; set PLUMBLINE_SYNC_DATASET to owner/name of a private dataset")
-        self._outbox.turn_on(self._dataset)
+        self._must_be_on()
         with self._told():
             get_session().timeout = TIMEOUT_SECONDS
             self._folder = self._folder or LogFolder(self._root)
@@ -136,9 +134,7 @@ class Sync:
         Raises:
             InputError: no dataset is set. HubError: it cannot be read.
         """
-        if not self._dataset:
-            raise InputError("the sync is off; set PLUMBLINE_SYNC_DATASET to owner/name of a private dataset")
-        self._outbox.turn_on(self._dataset)
+        self._must_be_on()
         with self._told(), self._one_at_a_time:
             self._folder = self._folder or LogFolder(self._root)
             return self._replay()
@@ -155,6 +151,11 @@ class Sync:
             self._scheduler.stop()
         if self._folder is not None:
             self._folder.close()
+
+    def _must_be_on(self) -> None:
+        if not self._dataset:
+            raise InputError("the sync is off; set PLUMBLINE_SYNC_DATASET to owner/name of a private dataset")
+        self._outbox.turn_on(self._dataset)
 
     # --- the one thread at a time that talks to the Hub
 

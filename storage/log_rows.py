@@ -103,7 +103,7 @@ def tombstones_of(db: Database) -> Tombstones:
     """The tombstones that this database holds."""
     found = Tombstones()
     for row in db["tombstones"].rows_where(f"kind in ({', '.join('?' * len(BURIED))})", list(BURIED)):
-        found.add(row["kind"], row["key"], row["created"])
+        found.add(row["kind"], row["key"], row["created"] or "")
     return found
 
 
