@@ -14,6 +14,7 @@ from app.errors import PlumblineError, checked
 from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
+from app.sync_command import add_sync_parser
 from app.versions_command import add_parser
 
 
@@ -159,7 +160,9 @@ def serve(options: argparse.Namespace) -> int:
     from app.services import build
     from app.ui.page import build_page, launch
 
-    launch(build_page(build(Settings())), port=options.port)
+    services = build(Settings())
+    services.sync.start()
+    launch(build_page(services), port=options.port)
     return 0
 
 
@@ -238,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--port", type=int, default=None)
 
     add_online_parser(commands)
+    add_sync_parser(commands)
     return parser
 
 

@@ -29,6 +29,10 @@ class NotAllowedError(PlumblineError):
     """The owner's token is needed and was not given."""
 
 
+class HubError(PlumblineError):
+    """The Hub cannot be reached, or refuses what was asked of it."""
+
+
 class BusyError(PlumblineError):
     """More is waiting for the model than the queue holds."""
 

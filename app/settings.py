@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveInt, SecretStr
+from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,9 @@ class Settings(BaseSettings):
     cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
     admin_token: where set, publishing, rollback, export and adapter files ask for it.
     judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
+    sync_dataset: owner/name of a private dataset on the Hub that every label is copied to; empty: the sync is off.
+    sync_token: one that may write there; else the one that this machine is logged in with.
+    sync_minutes: between two commits, 5 at least.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
@@ -32,3 +35,6 @@ class Settings(BaseSettings):
     judge_url: str = ""
     judge_model: str = ""
     judge_key: SecretStr | None = None
+    sync_dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$")
+    sync_token: SecretStr | None = None
+    sync_minutes: float = Field(5, ge=5)

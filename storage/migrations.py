@@ -206,3 +206,24 @@ def m006_studies(db: Database) -> None:
     votes.create_index(["rater"])
     # What was really deleted: only that it was, so that a copy elsewhere (the Hub sync) deletes it, too.
     db["tombstones"].create({"id": int, "created": str, "kind": str, "key": str}, pk="id", not_null={"kind", "key"})
+
+
+@migrations()
+def m009_sync(db: Database) -> None:
+    """What has still to be told to the dataset on the Hub, and how far that has come."""
+    # Autoincrement: a number is never used again, also after the table was emptied.
+    db.execute("create table outbox (id integer primary key autoincrement, at text, kind text, key text)")
+    db["outbox"].create_index(["kind", "key"])
+    db["sync"].create(
+        {
+            "id": int,  # 1: there is one row, and none while the sync is off
+            "dataset": str,
+            "last_synced": str,  # when the dataset last took something or was read; empty: never
+            "fault": str,  # why the last attempt failed; empty: it did not
+            "unreadable": int,  # lines of the dataset that were passed over
+            "compact": int,  # whether lines of what was deleted may still stand in the dataset
+        },
+        pk="id",
+        not_null={"dataset", "last_synced", "fault", "unreadable", "compact"},
+        defaults={"last_synced": "", "fault": "", "unreadable": 0, "compact": 0},
+    )

@@ -161,8 +161,14 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
     assert (
         set(named)
-        == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"} | versions
+        == {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online", "/sync_status"}
+        | versions
     )
+
+
+def test_the_sync_says_how_it_stands(server: Server):
+    told = server.client().predict(api_name="/sync_status")
+    assert told == {"on": False, "dataset": "", "last_synced": "", "waiting": 0, "fault": "", "unreadable": 0}
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):

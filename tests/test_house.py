@@ -78,8 +78,16 @@ def test_only_the_page_knows_gradio():
     assert not foreign(*modules) & {"gradio", "gradio_client"}
 
 
+def test_the_sync_knows_no_model_and_no_page():
+    assert not foreign("app.hub", "app.sync_command") & {"torch", "transformers", "peft", "gradio"}
+
+
+def test_storage_and_votes_do_not_know_the_hub():
+    assert not foreign(*modules_below("storage"), "app.label", "app.settings") & {"huggingface_hub"}
+
+
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render", "app.ui.online_render") & {"gradio", "gradio_client"}
+    assert not foreign("app.ui.render", "app.ui.online_render", "app.ui.sync_line") & {"gradio", "gradio_client"}
 
 
 def test_votes_personas_and_turns_know_no_model():
