@@ -90,6 +90,7 @@ class RaterTable:
                 db.execute(statement, values)
             _bury(db, "vote", [f"{round_id} {rater}" for round_id in votes])
             _bury(db, "round", rounds)
+            _bury(db, "rater", [rater])
         self._empty_log()
         return Deleted(len(votes), len(rounds))
 

@@ -16,7 +16,6 @@ from storage.assignments import mark_done
 from storage.database import DatabaseFile, now, record
 from storage.migrations import migrations
 from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
-from storage.rows import insert_round
 
 LONGEST_REASON = 2000
 OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
@@ -282,6 +281,16 @@ class Store:
                 if row := db.execute(query, [candidate, model_revision, model_revision]).fetchone():
                     return row[0]
         return ""
+
+
+def insert_round(db: Database, round_: Round) -> None:
+    """Inserts a round and its answers, within somebody else's transaction."""
+    row = {**asdict(round_), "created": now()}
+    answers = row.pop("answers")
+    db["rounds"].insert(row | {key: json.dumps(row[key]) for key in ("principles", "messages", "settings")})
+    db["answers"].insert_all(
+        {**a, "round": round_.id, "token_ids": json.dumps(a["token_ids"])} for a in answers.values()
+    )
 
 
 def _vote(row: dict[str, Any]) -> Vote:

@@ -8,7 +8,7 @@ from typing import Any
 from app.errors import InputError, NotFoundError
 from storage.database import DatabaseFile, now, record
 from storage.records import Item, Overview, Round, Study
-from storage.rows import insert_round
+from storage.store import insert_round
 
 # A rater's first look at an item that was labelled; "revealed" is a done one whose arms the rater has been told.
 LABELLED = "a.repeat = 0 and a.state in ('done', 'revealed')"
