@@ -274,6 +274,7 @@ class Compare:
             stop=lambda: comparison.cancelled.is_set() or has_gone(),
             deadline=time.monotonic() + comparison.seconds,
             traces=comparison.request.traces,
+            word_starts=self.model.word_starts,
         )
         return run, adapter
 
