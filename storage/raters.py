@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,9 @@ class RaterTable:
             _bury(db, "vote", [f"{round_id} {rater}" for round_id in votes])
             _bury(db, "round", rounds)
             _bury(db, "rater", [rater])
+            if sqlite3.sqlite_version_info < (3, 42):  # later ones have an option of the index for it
+                for index in db.table_names(fts5=True):  # a deleted word stays in an index until its parts are merged
+                    db.execute(f"insert into [{index}]([{index}]) values ('optimize')")
         self._empty_log()
         return Deleted(len(votes), len(rounds))
 
