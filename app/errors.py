@@ -33,6 +33,10 @@ class HubError(PlumblineError):
     """The Hub cannot be reached, or refuses what was asked of it."""
 
 
+class ConsentError(PlumblineError):
+    """A rater has not agreed to the consent text as it stands now."""
+
+
 class BusyError(PlumblineError):
     """More is waiting for the model than the queue holds."""
 

@@ -11,6 +11,7 @@ from app.ui.api import add_endpoints
 from app.ui.compare_tab import build_compare_tab, refreshed_choices
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
+from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
 from app.ui.theme import STYLE_SHEET, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
@@ -25,6 +26,7 @@ def build_page(services: Services) -> gr.Blocks:
         add_online_endpoint(services)
         add_version_endpoints(services)
         add_sync_endpoint(services)
+        add_study_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -40,6 +42,7 @@ def build_page(services: Services) -> gr.Blocks:
         demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
         learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
         learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
+    services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)
 
 
