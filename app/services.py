@@ -18,6 +18,7 @@ from app.serving import Serving
 from app.settings import Settings
 from app.upload_version import UploadVersion
 from app.versions import Versions
+from app.visits import Visits
 from app.worker import Worker
 from personas import load_library
 from storage.store import Store
@@ -42,6 +43,7 @@ class Services:
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
+    visits: Visits
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -80,4 +82,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
+        visits=Visits(store),
     )
