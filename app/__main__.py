@@ -14,6 +14,7 @@ from app.errors import PlumblineError, checked
 from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
+from app.study_command import add_study_parser
 from app.versions_command import add_parser
 
 
@@ -238,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--port", type=int, default=None)
 
     add_online_parser(commands)
+    add_study_parser(commands)
     return parser
 
 

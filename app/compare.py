@@ -7,7 +7,8 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -95,6 +96,7 @@ class Comparison:
     second_arm: str
     arms: tuple[str, ...]
     rater: str
+    seconds: float = DEADLINE_SECONDS  # the longest that it may take, from its first step on
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -160,13 +162,25 @@ class Compare:
         )
 
     def run(self, comparison: Comparison) -> Iterator[Progress]:
-        """Gets in line and yields after every step; stores the round before the last item.
+        """As `answer`, and stores the round before the last item.
 
         A consumer that goes away frees its place within one step; its round is not stored.
 
         Raises:
             BusyError: too much is waiting.
             StorageError: the round could not be stored.
+        """
+        with closing(self.answer(comparison)) as answering:
+            for progress in answering:
+                if progress.done and comparison.is_kept:
+                    self._store.add_round(self.round_of(comparison, progress.answers))
+                yield progress
+
+    def answer(self, comparison: Comparison) -> Generator[Progress, None, None]:
+        """Gets in line and yields after every step; stores nothing.
+
+        Raises:
+            BusyError: too much is waiting.
         """
         streams = {arm: TextStream(self.model.decode) for arm in comparison.arms}
         answers = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
@@ -190,10 +204,7 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                progress = Progress(dict(answers), traces=traces)
-                if progress.done:
-                    self._save(comparison, answers)
-                yield progress
+                yield Progress(dict(answers), traces=traces)
         finally:
             del self._running[comparison.round_id]
 
@@ -241,32 +252,29 @@ class Compare:
             settings,
             self.model.end_ids,
             stop=lambda: comparison.cancelled.is_set() or has_gone(),
-            deadline=time.monotonic() + DEADLINE_SECONDS,
+            deadline=time.monotonic() + comparison.seconds,
             traces=comparison.request.traces,
         )
         return run, adapter
 
-    def _save(self, comparison: Comparison, answers: dict[str, Answer]) -> None:
-        if not comparison.is_kept:
-            return
+    def round_of(self, comparison: Comparison, answers: dict[str, Answer]) -> Round:
+        """What is stored of a comparison that has ended."""
         request = comparison.request
-        self._store.add_round(
-            Round(
-                id=comparison.round_id,
-                rater=comparison.rater,
-                persona=request.persona,
-                principles=[{"text": frame(p.text, p.framing), "weight": p.weight} for p in comparison.principles],
-                messages=comparison.chats[0][1:],
-                settings=request.settings.model_dump(),
-                model=self.model.name,
-                model_revision=self.model.revision,
-                adapter=comparison.adapter,
-                blind=request.blind,
-                first_arm=comparison.first_arm,
-                second_arm=comparison.second_arm,
-                app_version=VERSION,
-                answers=answers,
-            )
+        return Round(
+            id=comparison.round_id,
+            rater=comparison.rater,
+            persona=request.persona,
+            principles=[{"text": frame(p.text, p.framing), "weight": p.weight} for p in comparison.principles],
+            messages=comparison.chats[0][1:],
+            settings=request.settings.model_dump(),
+            model=self.model.name,
+            model_revision=self.model.revision,
+            adapter=comparison.adapter,
+            blind=request.blind,
+            first_arm=comparison.first_arm,
+            second_arm=comparison.second_arm,
+            app_version=VERSION,
+            answers=answers,
         )
 
 

@@ -29,6 +29,10 @@ class NotAllowedError(PlumblineError):
     """The owner's token is needed and was not given."""
 
 
+class ConsentError(PlumblineError):
+    """A rater has not agreed to the consent text as it stands now."""
+
+
 class BusyError(PlumblineError):
     """More is waiting for the model than the queue holds."""
 

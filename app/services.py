@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.catalogue import Catalogue
 from app.compare import Compare
+from app.consent import read_consent
 from app.decoding.engine import Engine
 from app.embedding import Embedder
 from app.judges import Judges
@@ -12,10 +13,12 @@ from app.learn import Learn
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
+from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
+from app.studies import Studies
 from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.visits import Visits
@@ -43,6 +46,8 @@ class Services:
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
+    raters: Raters
+    studies: Studies
     visits: Visits
 
 
@@ -56,6 +61,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     Raises:
         StorageError, ModelError, PersonaError: as the parts say.
     """
+    consent = read_consent(settings.consent)
     store = Store(settings.data)
     embedder = Embedder(settings.embedder)
     catalogue = Catalogue(load_library(), store, embedder)
@@ -66,6 +72,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     learn = Learn(model, worker, store, versions, settings.admin_token)
+    compare = Compare(model, serving, store, catalogue, versions)
+    raters = Raters(store, settings.data, consent)
     return Services(
         settings=settings,
         store=store,
@@ -73,7 +81,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         model=model,
         worker=worker,
         serving=serving,
-        compare=Compare(model, serving, store, catalogue, versions),
+        compare=compare,
         label=Label(store),
         learn=learn,
         rounds=Rounds(store, embedder, learn.authorise),
@@ -82,5 +90,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
+        raters=raters,
+        studies=Studies(store, catalogue, versions, embedder, compare, serving, raters, learn.authorise),
         visits=Visits(store),
     )

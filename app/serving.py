@@ -49,6 +49,7 @@ class Serving:
     def __init__(self, engine: Engine, worker: Worker):
         self._engine, self._worker = engine, worker
         self._lock = threading.Lock()
+        self._at_rest = threading.Condition(self._lock)
         self._arrived: list[_Visitor] = []
         self._visitors: dict[Run, _Visitor] = {}
         self._in_line = 0
@@ -86,6 +87,11 @@ class Serving:
         with self._lock:
             return len(self._visitors) + len(self._arrived)
 
+    def rest(self, seconds: float) -> bool:
+        """Waits until nobody is answered or waits, for so long at the most; returns whether it came to that."""
+        with self._at_rest:
+            return self._at_rest.wait_for(lambda: not self._awake, seconds)
+
     @staticmethod
     def _results(visitor: _Visitor) -> Iterator[list[TokenEvent] | Place]:
         try:
@@ -111,6 +117,7 @@ class Serving:
                 for run in self._visitors:
                     run.end()
                 self._visitors, self._arrived, self._in_line, self._awake = {}, [], 0, False
+                self._at_rest.notify_all()
             for visitor in left:
                 visitor.results.put(error)
             raise
@@ -141,4 +148,6 @@ class Serving:
         with self._lock:
             self._in_line = len(in_line)
             self._awake = self._engine.busy or bool(self._arrived)
+            if not self._awake:
+                self._at_rest.notify_all()
             return self._awake

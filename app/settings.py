@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     dtype: of the weights: "auto", "float32", "bfloat16" or "float16"; see `LanguageModel.load`.
     cache_mb: how many megabytes the key-value cache of all running comparisons may take; more people wait in line.
     admin_token: where set, publishing, rollback, export and adapter files ask for it.
+    consent: a text file that people agree to before they label, in place of the one that comes with Plumbline.
     judge_url, judge_model, judge_key: a chat endpoint as OpenAI's API has it, which may choose in the online loop; the key may be none.
     """
 
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     cache_mb: PositiveInt = 2048
     admin_token: SecretStr | None = None
+    consent: Path | None = None
     judge_url: str = ""
     judge_model: str = ""
     judge_key: SecretStr | None = None

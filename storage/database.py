@@ -47,6 +47,9 @@ class DatabaseFile:
             db = Database(connection)
             try:
                 connection.execute("pragma foreign_keys = on")
+                connection.execute(
+                    "pragma secure_delete = on"
+                )  # what a person takes back is not left lying in the file
                 yield db
             finally:
                 connection.close()

@@ -173,3 +173,49 @@ class Rater:
     consent_version: str = ""
     consented: str = ""
     created: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to label in a study: a conversation that is answered under a persona; `position` says when its turn comes."""
+
+    id: int
+    study: str
+    position: int
+    persona: str
+    messages: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How far a study is.
+
+    answered, faults: items whose answers are there, and items that could not be answered.
+    votes: labels without repeats; `wanted` of them make the study complete.
+    raters: how many people gave them.
+    """
+
+    id: str
+    name: str
+    items: int
+    answered: int
+    faults: int
+    votes: int
+    raters: int
+    wanted: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What a study has for a rater now.
+
+    round: the round to show, or empty where there is none now.
+    pending: how many items still wait for their answers; with no round, 0 means that nothing is left for this rater.
+    done, total: the rater's labels in this study, and how many there may be in all, repeats among them.
+    """
+
+    round: str
+    pending: int
+    done: int
+    total: int

@@ -12,6 +12,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError, StorageError
+from storage.assignments import mark_done
 from storage.database import DatabaseFile, now, record
 from storage.migrations import migrations
 from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
@@ -61,13 +62,8 @@ class Store:
 
     def add_round(self, round_: Round) -> None:
         """Stores a round with all its answers, or nothing."""
-        row = {**asdict(round_), "created": now()}
-        answers = row.pop("answers")
         with self.database.write() as db:
-            db["rounds"].insert(row | {key: json.dumps(row[key]) for key in ("principles", "messages", "settings")})
-            db["answers"].insert_all(
-                {**a, "round": round_.id, "token_ids": json.dumps(a["token_ids"])} for a in answers.values()
-            )
+            insert_round(db, round_)
 
     def round(self, round_id: str) -> Round:
         """The round with its answers.
@@ -95,7 +91,7 @@ class Store:
 
         Raises:
             InputError: the choice is none of the four, or the reason is too long or no text that can be stored.
-            NotFoundError: no such round.
+            NotFoundError: no such round, or one of a study that was not handed to this rater.
         """
         if vote.choice not in CHOICES:
             raise InputError(f"the choice is {str(vote.choice)[:40]!r}; it must be one of {', '.join(CHOICES)}")
@@ -105,6 +101,7 @@ class Store:
         with self.database.write() as db:
             db["votes"].insert({**asdict(vote), "chips": json.dumps(vote.chips), "created": now()}, ignore=True)
             row = next(db["votes"].rows_where("round = ? and rater = ?", [vote.round, vote.rater]))
+            mark_done(db, vote.round, vote.rater)
         return _vote(row)
 
     def undo_vote(self, round_id: str, rater: str) -> bool:
@@ -284,6 +281,16 @@ class Store:
                 if row := db.execute(query, [candidate, model_revision, model_revision]).fetchone():
                     return row[0]
         return ""
+
+
+def insert_round(db: Database, round_: Round) -> None:
+    """Inserts a round and its answers, within somebody else's transaction."""
+    row = {**asdict(round_), "created": now()}
+    answers = row.pop("answers")
+    db["rounds"].insert(row | {key: json.dumps(row[key]) for key in ("principles", "messages", "settings")})
+    db["answers"].insert_all(
+        {**a, "round": round_.id, "token_ids": json.dumps(a["token_ids"])} for a in answers.values()
+    )
 
 
 def _vote(row: dict[str, Any]) -> Vote:

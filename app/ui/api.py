@@ -109,25 +109,51 @@ def add_endpoints(services: Services) -> None:
             **traced,
         }
 
-    def vote(round_id: str, choice: str, rater: str, reason: str = "") -> dict[str, Any]:
+    def vote(
+        round_id: str,
+        choice: str,
+        rater: str,
+        reason: str = "",
+        chips: list[str] | None = None,
+        edited_side: str = "",
+        edited: str = "",
+        session: str = "",
+        dwell_seconds: float = -1.0,
+    ) -> dict[str, Any]:
         """Records a choice; the first one of a rater on a round stands, a repeat returns it.
 
         Args:
-            round_id: from /compare.
+            round_id: from /compare or /study_next.
             choice: first, second, tie or both_bad. In an open round first is the plain answer, second the aligned one.
             rater: a secret of your own; whoever holds it is that rater.
             reason: in your own words, optional.
+            chips: short reasons that were picked.
+            edited_side: which answer you rewrote, first or second; empty for none.
+            edited: how you rewrote it.
+            session: one visit of yours, letters and digits.
+            dwell_seconds: from reading to choosing; -1 is not known.
 
         Returns:
-            choice: the one that stands; first_arm and second_arm: what stood where.
+            choice: the one that stands; first_arm and second_arm: what stood where, null in a study until /study_reveal.
         """
         with errors_for_the_client():
-            stands, round_ = services.label.vote(str(round_id), choice, rater_of(str(rater or "")), str(reason or ""))
+            stands, round_ = services.label.vote(
+                str(round_id),
+                choice,
+                rater_of(str(rater or "")),
+                str(reason or ""),
+                None if dwell_seconds < 0 else dwell_seconds,
+                chips=chips or (),
+                edited_side=str(edited_side or ""),
+                edited=str(edited or ""),
+                session=str(session or ""),
+            )
+        hidden = round_.item is not None
         return {
             "choice": stands.choice,
             "created": stands.created,
-            "first_arm": round_.first_arm,
-            "second_arm": round_.second_arm,
+            "first_arm": None if hidden else round_.first_arm,
+            "second_arm": None if hidden else round_.second_arm,
         }
 
     def personas(like: str = "") -> list[dict[str, Any]]:

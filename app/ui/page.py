@@ -12,6 +12,7 @@ from app.ui.compare_tab import build_compare_tab, refreshed_choices
 from app.ui.label_tab import build_label_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
+from app.ui.study_api import add_study_endpoints
 from app.ui.theme import SCRIPT, STYLE_SHEETS, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
 
@@ -24,6 +25,7 @@ def build_page(services: Services) -> gr.Blocks:
         add_endpoints(services)
         add_online_endpoint(services)
         add_version_endpoints(services)
+        add_study_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -41,6 +43,7 @@ def build_page(services: Services) -> gr.Blocks:
         demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
         learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
         learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
+    services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)
 
 

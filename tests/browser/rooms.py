@@ -6,11 +6,10 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from storage.studies import StudyTable
-
 from app.decoding.arms import ARM_NAMES
 from storage.records import Round, Study
 from storage.store import Store
+from storage.studies import StudyTable
 from tests.browser.pages import Plumb
 from tests.rounds import a_round, answers
 

@@ -4,11 +4,11 @@ import json
 from itertools import pairwise
 
 import pytest
-from storage.raters import RaterTable
-from storage.studies import StudyTable
 
 from app.ui.label_render import CHIPS
+from storage.raters import RaterTable
 from storage.store import Store
+from storage.studies import StudyTable
 from tests.browser.conftest import PATIENCE_MS, Server
 from tests.browser.rooms import ARMS, Room, add_study, arm_chosen, assert_no_arm, labelled
 
