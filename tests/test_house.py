@@ -79,11 +79,11 @@ def test_only_the_page_knows_gradio():
 
 
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render", "app.ui.online_render") & {"gradio", "gradio_client"}
+    assert not foreign("app.ui.render", "app.ui.online_render", "app.ui.label_render") & {"gradio", "gradio_client"}
 
 
 def test_votes_personas_and_turns_know_no_model():
-    assert not foreign("app.label", "app.catalogue", "app.worker") & {"torch", "transformers", "gradio"}
+    assert not foreign("app.label", "app.catalogue", "app.worker", "app.visits") & {"torch", "transformers", "gradio"}
 
 
 def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need():

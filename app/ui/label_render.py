@@ -38,14 +38,20 @@ def help_list() -> str:
     return f"<details><summary>Keys <kbd>?</kbd></summary><dl>{rows}</dl></details>"
 
 
-def studies(items: list[Overview], chosen: str) -> str:
-    """The studies with how far they have come; the one that is labelled now stands out."""
+def studies(items: list[Overview], chosen: str, links: bool = False) -> str:
+    """The studies with how far they have come; the one that is labelled now stands out.
+
+    Args:
+        items: the studies.
+        chosen: id of one that stands out.
+        links: whether to add the link that opens a study's room, to be sent to raters.
+    """
     if not items:
         return '<div class="pl-card pl-quiet">There is no open study. Whoever owns this page can make one below.</div>'
-    return f'<div class="pl-studies">{"".join(_study(item, item.id == chosen) for item in items)}</div>'
+    return f'<div class="pl-studies">{"".join(_study(item, item.id == chosen, links) for item in items)}</div>'
 
 
-def _study(item: Overview, chosen: bool) -> str:
+def _study(item: Overview, chosen: bool, link: bool) -> str:
     percent = round(100 * min(item.votes, item.wanted) / item.wanted) if item.wanted else 0
     left = item.items - item.answered - item.faults
     facts = [
@@ -58,8 +64,12 @@ def _study(item: Overview, chosen: bool) -> str:
     return (
         f'<div class="pl-study{" pl-chosen" if chosen else ""}"><b>{escape(item.name)}</b>'
         f'<div class="pl-bar"><i style="width:{percent}%"></i></div>'
-        f'<span class="pl-quiet">{" · ".join(filter(None, facts))}</span></div>'
+        f'<span class="pl-quiet">{" · ".join(filter(None, facts))}{_link(item) if link else ""}</span></div>'
     )
+
+
+def _link(item: Overview) -> str:
+    return f' · <a href="?study={escape(item.id)}">link for raters</a>' if item.state == "open" else ""
 
 
 def consent(text: str, version: str) -> str:
@@ -149,14 +159,17 @@ def revealed(items: list[Revealed]) -> str:
 def _preferred(items: list[Revealed]) -> str:
     arms = sorted({arm for item in items for arm in (item.first_arm, item.second_arm)})
     picked = [{"first": item.first_arm, "second": item.second_arm}.get(item.choice, "") for item in items]
-    parts = [f"{_arm(arm)} {picked.count(arm)} times" for arm in arms]
-    undecided = picked.count("")
-    tail = f", neither {undecided} times" if undecided else ""
+    parts = [f"{_arm(arm)} {_times(picked.count(arm))}" for arm in arms]
+    tail = f", neither {_times(picked.count(''))}" if "" in picked else ""
     return (
-        f'<div class="pl-card"><h3>What you preferred</h3><p>{", ".join(parts)}{tail}, in {len(items)} labels.</p>'
+        f'<div class="pl-card"><h3>What you preferred</h3><p>{", ".join(parts)}{tail}, in {len(items)} label{"" if len(items) == 1 else "s"}.</p>'
         '<p class="pl-quiet">The same in words: Plain answers without the principle, Asked is told it in the prompt, '
         "Aligned is pulled towards it word by word.</p></div>"
     )
+
+
+def _times(count: int) -> str:
+    return f"{count} time{'' if count == 1 else 's'}"
 
 
 def _arm(arm: str) -> str:

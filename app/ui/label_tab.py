@@ -170,6 +170,13 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
         except PlumblineError as error:
             return {**lists, **closed, status: render.failure(error)}
 
+    def come(
+        kept: str, session_id: str, seen: str, secret: str, profile: gr.OAuthProfile | None, request: gr.Request
+    ) -> dict[Any, Any]:
+        """Opening the tab: with the study of a rater's link, `?study=...`, else the one that this browser labelled last."""
+        linked = "" if seen else request.query_params.get("study", "")
+        return arrive(linked or kept, session_id, seen, secret, profile)
+
     def enter(
         name: str, study_id: str, session_id: str, secret: str, profile: gr.OAuthProfile | None
     ) -> dict[Any, Any]:
@@ -191,7 +198,8 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
             before = "" if stands.choice == choice else "You had chosen here already, and that stands. "
             return show(who, study_id, session_id, seen, before + NOTED[stands.choice])
         except PlumblineError as error:
-            return {status: render.failure(error)}
+            # What the page shows may be over: skipped in another tab, closed, or all labels deleted.
+            return {**arrive(study_id, session_id, seen, secret, profile), status: render.failure(error)}
 
     def pass_over(
         seen: str, study_id: str, session_id: str, secret: str, profile: gr.OAuthProfile | None
@@ -201,7 +209,7 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
             services.studies.skip(seen, who)
             return show(who, study_id, session_id, seen, "Skipped: somebody else may get it.")
         except PlumblineError as error:
-            return {status: render.failure(error)}
+            return {**arrive(study_id, session_id, seen, secret, profile), status: render.failure(error)}
 
     def take_back(
         seen: str, study_id: str, session_id: str, secret: str, profile: gr.OAuthProfile | None
@@ -246,7 +254,7 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
         ),
         *(shown_at, progress, task, chips, reason, side, edited, revealed, *votes.values(), skip),
     ]
-    tab.select(arrive, [kept_study, session, shown, rater], moving, **quiet)
+    tab.select(come, [kept_study, session, shown, rater], moving, **quiet)
     study.input(arrive, [*place, shown, rater], moving, **quiet)
     look_again.tick(arrive, [*place, shown, rater], moving, **quiet)
     gr.on([agree.click, name.submit], enter, [name, *place, rater], moving, **quiet)

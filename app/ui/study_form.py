@@ -93,14 +93,14 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
         with gr.Row(equal_height=True):
             chosen = gr.Dropdown(_open_studies(services), value=None, label="Open studies", elem_id="study-open")
             close = gr.Button("Close it: no more labels", elem_id="study-close")
-        overview = gr.HTML(label_render.studies(services.studies.all(), ""), elem_id="study-overview")
+        overview = gr.HTML(label_render.studies(services.studies.all(), "", links=True), elem_id="study-overview")
 
     def refreshed() -> dict[Any, Any]:
         return {
             personas: gr.Dropdown(_personas(services)),
             version: gr.Dropdown(_versions(services)),
             chosen: gr.Dropdown(_open_studies(services), value=None),
-            overview: label_render.studies(services.studies.all(), ""),
+            overview: label_render.studies(services.studies.all(), "", links=True),
         }
 
     def make(token: str, called: str, typed: str, path: str | None, asked_as: list[str], one: str, two: str, overlap: float, repeat: float,

@@ -345,6 +345,15 @@ def test_a_quiet_reminder_after_many_labels(shared: Server, enter) -> None:
     _no_traceback(room, shared)
 
 
+def test_a_link_opens_the_room_of_its_study(shared: Server, open_page) -> None:
+    study = add_study(shared.data, "linked", PROMPTS[:2])
+    add_study(shared.data, "newer", PROMPTS[:2])
+    page = open_page(shared.url)
+    page.page.goto(f"{shared.url}?study={study.id}")
+    page.page.locator("#label-agree").wait_for()
+    assert page.value("label-study") == "linked"
+
+
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_a_phone(shared: Server, enter, scheme: str) -> None:
     long = {ARMS[0]: "word " * 120 + "{}", ARMS[1]: "a" * 400 + " {}"}

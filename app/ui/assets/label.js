@@ -41,8 +41,8 @@
     }
   }, true);
 
-  // Gradio reloads the page when a lost server is back: whoever was labelling goes on labelling.
-  if (sessionStorage.getItem(OPEN)) {
+  // Gradio reloads the page when a lost server is back: whoever was labelling goes on labelling. A rater's link opens the room, too.
+  if (sessionStorage.getItem(OPEN) ?? new URLSearchParams(location.search).has("study")) {
     const wait = setInterval(() => {
       const tab = find("label-tab-button");
       if (!tab || !localStorage.getItem("plumbline-rater")) return;
