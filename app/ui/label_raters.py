@@ -32,7 +32,8 @@ def build_raters_section(services: Services, rater: gr.BrowserState, again: dict
     """
     with gr.Accordion("You and your labels", open=False, elem_id="label-you") as section:
         line = gr.HTML("", elem_id="label-you-status")
-        if os.environ.get("SPACE_ID"):
+        # A Space whose card does not ask for `hf_oauth` has no client, and Gradio would refuse to start.
+        if os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID"):
             gr.LoginButton("Sign in with Hugging Face, to label as the same person everywhere", elem_id="label-login")
         with gr.Row(equal_height=False):
             with gr.Column(min_width=280):
@@ -62,8 +63,8 @@ def build_raters_section(services: Services, rater: gr.BrowserState, again: dict
             )
             delete = gr.Button("Delete my labels", variant="stop", elem_id="label-delete")
 
-    def tell_code(secret: str) -> str:
-        return secret
+    def tell_code(secret: str, profile: gr.OAuthProfile | None) -> gr.Textbox:
+        return gr.Textbox(secret, visible=profile is None)  # who is signed in needs none
 
     def use_code(typed: str, secret: str) -> list[Any]:
         try:

@@ -21,6 +21,21 @@ PROMPTS = [
     "Why do leaves fall in autumn?",
 ]
 HOSTILE = "<img src=x onerror=window.hacked=1> ${7*7} {{7*7}} <script>window.hacked=2</script>"
+# Three presses within one moment, and a key and a click as soon as the next task is there: nobody can have read that.
+PRESS_AT_ONCE = """() => {
+  const shown = () => document.querySelector('#label-task [data-round]')?.dataset.round;
+  const press = key => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+  const before = shown();
+  const observer = new MutationObserver(() => {
+    if (shown() === before) return;
+    observer.disconnect();
+    press('2');
+    document.querySelector('#label-second').click();
+    window.pressed = true;
+  });
+  observer.observe(document.body, {childList: true, subtree: true});
+  press('1'), press('1'), press('1');
+}"""
 
 
 @pytest.fixture
@@ -121,18 +136,12 @@ def test_pressed_twice_is_chosen_once(shared: Server, enter) -> None:
     study = add_study(shared.data, "twice", PROMPTS[:4])
     room = enter(study)
     before = room.round
-    for _ in range(3):
-        room.page.keyboard.press("1")
-    room.page.wait_for_function(
-        "before => document.querySelector('#label-task [data-round]').dataset.round !== before", arg=before
-    )
-    room.page.keyboard.press("2")  # at once: nobody can have read the new one
-    room.page.locator("#label-second").click()
-    room.page.wait_for_timeout(1500)
-    assert _choices(shared, study) == ["first"]
-    room.page.locator("#label-second").dblclick()
-    room.page.wait_for_timeout(1500)
-    assert _choices(shared, study) == ["first", "second"]
+    room.page.evaluate(PRESS_AT_ONCE)
+    room.page.wait_for_function("window.pressed")
+    assert room.round not in ("", before)
+    room.wait_until_fresh()
+    room.press("1")  # had the presses before counted, this would be the third or the fourth choice
+    assert _choices(shared, study) == ["first", "first"]
     _no_traceback(room, shared)
 
 
