@@ -54,14 +54,14 @@ def build_raters_section(services: Services, rater: gr.BrowserState, again: dict
                 take = gr.Button("Use this code", size="sm", elem_id="label-use-code")
         list_them = gr.Button("Show me my labels", elem_id="label-show-mine")
         mine = gr.HTML("", elem_id="label-mine")
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="pl-beside"):
             confirmation = gr.Textbox(
                 label=f"To delete all of your labels, type {CONFIRMATION}",
                 info="Votes, reasons, edited answers and your consent go for good, out of exports, too",
                 max_lines=1,
                 elem_id="label-confirm",
             )
-            delete = gr.Button("Delete my labels", variant="stop", elem_id="label-delete")
+            delete = gr.Button("Delete my labels", variant="stop", scale=0, min_width=200, elem_id="label-delete")
 
     def tell_code(secret: str, profile: gr.OAuthProfile | None) -> gr.Textbox:
         return gr.Textbox(secret, visible=profile is None)  # who is signed in needs none

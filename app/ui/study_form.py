@@ -34,7 +34,7 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
                 file = gr.File(
                     label="Or a text file with one prompt a line (JSON lines with “prompt” work, too)",
                     file_types=[".txt", ".jsonl"],
-                    height=90,
+                    height=150,
                     elem_id="study-file",
                 )
             with gr.Column(min_width=300):
@@ -90,9 +90,9 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
             seed = gr.Number(-1, label="Seed", info="-1: drawn by lot", precision=0, minimum=-1, min_width=120)
             version = gr.Dropdown(_versions(services), value="published", label="Answers come from", min_width=200)
         create = gr.Button("Make the study", variant="primary", elem_id="study-create")
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="pl-beside"):
             chosen = gr.Dropdown(_open_studies(services), value=None, label="Open studies", elem_id="study-open")
-            close = gr.Button("Close it: no more labels", elem_id="study-close")
+            close = gr.Button("Close it: no more labels", scale=0, min_width=240, elem_id="study-close")
         overview = gr.HTML(label_render.studies(services.studies.all(), "", links=True), elem_id="study-overview")
 
     def refreshed() -> dict[Any, Any]:

@@ -263,6 +263,7 @@ def test_my_labels_are_shown_and_deleted_and_a_code_brings_me_along(shared: Serv
     other.page.wait_for_function(
         "document.querySelector('#label-you-status').textContent.includes('that code belongs to')"
     )
+    other.page.locator("#label-agree").wait_for(state="hidden")  # this person has agreed already
     other.enter(study)
     assert other.round == room.round
     other.page.locator("#label-show-mine").click()
