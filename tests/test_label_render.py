@@ -19,8 +19,8 @@ REVEALED = Revealed("r1", [{"role": "user", "content": "Why?"}], "The Pirate", "
 
 def test_exchanging_the_texts_exchanges_the_sides_and_nothing_else():
     exchanged = label_render.task(replace(TASK, first=TASK.second, second=TASK.first))
-    assert exchanged.replace("one text", "?").replace("another", "one text").replace(
-        "?", "another"
+    assert exchanged.replace("one text", "¤").replace("another", "one text").replace(
+        "¤", "another"
     ) == label_render.task(TASK)
 
 
