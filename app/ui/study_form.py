@@ -152,7 +152,8 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
         seed,
         version,
     ]
-    create.click(make, fields, [line, name, prompts, file, *lists], **quiet).then(**again)
+    # In the queue: the order by meaning reads every prompt first.
+    create.click(make, fields, [line, name, prompts, file, *lists], **{**quiet, "queue": True}).then(**again)
     close.click(end, [chosen, token], [line, *lists], **quiet).then(**again)
 
 
