@@ -208,6 +208,26 @@ class Compare:
         finally:
             del self._running[comparison.round_id]
 
+    def round_of(self, comparison: Comparison, answers: dict[str, Answer]) -> Round:
+        """What is stored of a comparison that has ended."""
+        request = comparison.request
+        return Round(
+            id=comparison.round_id,
+            rater=comparison.rater,
+            persona=request.persona,
+            principles=[{"text": frame(p.text, p.framing), "weight": p.weight} for p in comparison.principles],
+            messages=comparison.chats[0][1:],
+            settings=request.settings.model_dump(),
+            model=self.model.name,
+            model_revision=self.model.revision,
+            adapter=comparison.adapter,
+            blind=request.blind,
+            first_arm=comparison.first_arm,
+            second_arm=comparison.second_arm,
+            app_version=VERSION,
+            answers=answers,
+        )
+
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
         if comparison := self._running.get(round_id):
@@ -254,28 +274,9 @@ class Compare:
             stop=lambda: comparison.cancelled.is_set() or has_gone(),
             deadline=time.monotonic() + comparison.seconds,
             traces=comparison.request.traces,
+            word_starts=self.model.word_starts,
         )
         return run, adapter
-
-    def round_of(self, comparison: Comparison, answers: dict[str, Answer]) -> Round:
-        """What is stored of a comparison that has ended."""
-        request = comparison.request
-        return Round(
-            id=comparison.round_id,
-            rater=comparison.rater,
-            persona=request.persona,
-            principles=[{"text": frame(p.text, p.framing), "weight": p.weight} for p in comparison.principles],
-            messages=comparison.chats[0][1:],
-            settings=request.settings.model_dump(),
-            model=self.model.name,
-            model_revision=self.model.revision,
-            adapter=comparison.adapter,
-            blind=request.blind,
-            first_arm=comparison.first_arm,
-            second_arm=comparison.second_arm,
-            app_version=VERSION,
-            answers=answers,
-        )
 
 
 def _checked_messages(messages: tuple[tuple[str, str], ...]) -> list[Message]:

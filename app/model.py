@@ -31,6 +31,7 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 LOADED_ADAPTERS = 8
+WORD_MARKS = ("Ġ", "Ċ", "▁", " ", "\n")
 
 Message = dict[str, str]
 
@@ -63,7 +64,7 @@ class LanguageModel:
         self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.takes_masks = _takes_masks(model)
         self.context_length: int = int(getattr(model.config, "max_position_embeddings", None) or 1024)
-        # What the model's makers found it to need; the starter's trainer writes it, too.
+        # What the model's makers found it to need (in tokens, which this product reads as words); the starter's trainer writes it, too.
         self.no_repeat_ngram = int(model.generation_config.no_repeat_ngram_size or 0)
         ends = model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
@@ -71,6 +72,9 @@ class LanguageModel:
         self.pad_id = int(
             tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.end_ids, default=0)
         )
+        # The marks of byte-level and of sentencepiece vocabularies for a space or a line before.
+        pieces = tokenizer.get_vocab().items()
+        self.word_starts = frozenset(number for piece, number in pieces if piece.startswith(WORD_MARKS))
         self._template = None if tokenizer.chat_template else PLAIN_TEMPLATE
         self._has_system_role = self._system_role_works()
         self._turn_end = self._end_of_a_turn()

@@ -40,7 +40,7 @@ class Server:
     services: Services
 
     def client(self) -> Client:
-        return Client(self.url, verbose=False, analytics_enabled=False)
+        return Client(self.url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": HANG})
 
     def config(self) -> dict[str, Any]:
         return httpx.get(f"{self.url}config", timeout=HANG).json()

@@ -54,6 +54,12 @@ def test_a_run_of_tokens_is_found_by_what_would_complete_it():
     assert completing([1, 2, 3, 1, 2], 3) == [3]
     assert completing([1, 2, 3, 1, 2, 4, 1, 2], 3) == [3, 4]
     assert completing([1, 1, 1], 3) == [1] and completing([1, 1], 3) == []
+    # With 1 and 5 as beginnings: the words 1 2, 1 3 3, 5, 1 2, 1 3 3.
+    assert (
+        completing([1, 2, 1, 3, 3, 5, 1, 2, 1, 3, 3], 3, {1, 5}) == [5]
+        and completing([1, 2, 1, 3, 3, 5, 1, 2, 1, 3], 3, {1, 5}) == []
+    )
+    assert completing([1, 2, 1, 3, 3, 5, 1, 2], 2, {1, 5}) == [1]
     assert completing([5, 6, 5], 1) == [5, 6, 5] and completing([1, 2, 1], 2) == [2] and completing([1, 1, 1], 0) == []
 
 

@@ -83,7 +83,8 @@ def test_rendering_is_free_of_gradio():
 
 
 def test_votes_personas_and_turns_know_no_model():
-    assert not foreign("app.label", "app.catalogue", "app.worker", "app.visits") & {"torch", "transformers", "gradio"}
+    modules = ("app.label", "app.catalogue", "app.worker", "app.visits", "app.raters", "app.consent", "app.far_first")
+    assert not foreign(*modules, "app.study_prompts") & {"torch", "transformers", "gradio"}
 
 
 def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need():

@@ -47,6 +47,33 @@ def test_everybody_gets_what_they_would_get_alone(llama, worker):
     assert worker.call(lambda: 7) == 7 and worker.waiting() == 0
 
 
+def test_work_behind_visitors_is_told_when_they_have_gone(llama, worker):
+    entered, opened = threading.Event(), threading.Event()
+
+    def held(has_gone):
+        entered.set()
+        assert opened.wait(HANG)
+        return make_run(llama, stop=has_gone, max_new_tokens=2), None
+
+    serving = Serving(Engine(llama.forward_with), worker)
+    assert serving.rest(0)
+    stream = serving.stream(held)
+    assert entered.wait(HANG) and not serving.rest(0)
+    with ThreadPoolExecutor(1) as pool:
+        behind = pool.submit(serving.rest, HANG)
+        opened.set()
+        assert behind.result(HANG) and serving.people() == 0
+    said_by(stream)
+
+    def broken(step):
+        raise AssertionError(step)
+
+    serving._step = lambda: broken("a fault of our own")
+    with pytest.raises(AssertionError, match="fault of our own"):
+        said_by(serving.stream(wish(llama)))
+    assert serving.rest(HANG)
+
+
 def test_places_count_down_and_a_full_line_is_refused(llama, worker):
     entered, opened = threading.Event(), threading.Event()
 

@@ -13,7 +13,7 @@ from app.prompts import SYSTEM_TEXT, chat
 from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
 from app.starter.dataset import Corpus, Sample, is_held_out
 from app.starter.measures import Relevance
-from app.starter.train import encode, loss_of_rows, packed_rows, train, train_tokenizer
+from app.starter.train import build_model, encode, loss_of_rows, packed_rows, train, train_tokenizer, widen
 
 CONFIG = yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text())
 
@@ -108,7 +108,6 @@ def test_packed_rows_hold_whole_chats_that_cannot_see_each_other():
 def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
     small = {
         "hidden_size": 32,
-        "intermediate_size": 64,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "num_key_value_heads": 2,
@@ -117,7 +116,7 @@ def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
         **CONFIG,
         **small,
         "vocab_size": 600,
-        "steps": 100,
+        "stages": [{"intermediate_size": 64, "steps": 100, "learning_rate": 4e-3}],
         "rows_per_step": 2,
         "row_tokens": 256,
         "warmup_steps": 5,
@@ -125,16 +124,43 @@ def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
     train(config, tmp_path / "build", tmp_path / "out", resume=False)
     log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
     assert [line.get("step", line.get("from_step")) for line in log] == [0, 100] and log[0]["config"] == config
-    train({**config, "steps": 200}, tmp_path / "build", tmp_path / "out", resume=True)
+    second = {"intermediate_size": 96, "steps": 100, "learning_rate": 2e-3}
+    config["stages"].append(second)
+    train(config, tmp_path / "build", tmp_path / "out", resume=True)
     log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
-    assert [line.get("step", line.get("from_step")) for line in log] == [0, 100, 100, 200]
-    assert log[3]["loss"] < log[1]["loss"]
+    assert [(line.get("stage"), line.get("step", line.get("from_step"))) for line in log] == [
+        (0, 0),
+        (None, 100),
+        (0, 100),
+        (1, 0),
+        (None, 100),
+    ]
+    assert log[4]["loss"] < log[1]["loss"]
+    second["steps"] = 200
+    train(config, tmp_path / "build", tmp_path / "out", resume=True)
+    log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
+    assert [line.get("step", line.get("from_step")) for line in log[5:]] == [100, 200] and log[5]["stage"] == 1
     with pytest.raises(ValueError, match="another shape"):
         train({**config, "hidden_size": 64}, tmp_path / "build", tmp_path / "out", resume=True)
     with pytest.raises(FileNotFoundError, match="no checkpoint to go on from"):
         train(config, tmp_path / "empty", tmp_path / "out", resume=True)
     model = LanguageModel.load(str(tmp_path / "out"))
+    assert model._model.config.intermediate_size == 96
     assert model._model.dtype == torch.float32 and model.end_ids == {model.tokenizer.convert_tokens_to_ids("<|end|>")}
+
+
+def test_a_widened_model_says_the_same_and_can_learn_with_all_of_it():
+    tokenizer = train_tokenizer(iter([Sample((), "Why?", "So that it can be told.")] * 3), 300)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    small, large = (
+        build_model({**shape, "vocab_size": 300, "intermediate_size": size}, tokenizer) for size in (48, 80)
+    )
+    ids = torch.arange(20)[None]
+    assert not torch.allclose(small(ids).logits, large(ids).logits, atol=1e-3)
+    widen(small, large)
+    torch.testing.assert_close(small(ids).logits, large(ids).logits, rtol=1e-5, atol=1e-5)
+    large(ids, labels=ids).loss.backward()
+    assert large.model.layers[0].mlp.down_proj.weight.grad[:, 48:].abs().min() > 0
 
 
 def test_nobody_can_open_a_turn_of_their_own():

@@ -20,7 +20,7 @@ class DecodeSettings(BaseModel):
     temperature: 0 is greedy.
     seed: every arm draws from a generator of its own with this seed.
     max_new_tokens: the longest answer, in tokens.
-    no_repeat_ngram: no run of so many tokens stands twice in an answer; 0 for no such rule.
+    no_repeat_ngram: no run of so many words stands twice in an answer; 0 for no such rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

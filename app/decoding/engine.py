@@ -4,7 +4,7 @@ It knows runs, adapters by name and batches; it knows no texts, no personas, no 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -195,10 +195,11 @@ def decode(
     stop: Callable[[], bool] = lambda: False,
     deadline: float = float("inf"),
     traces: bool = False,
+    word_starts: Set[int] = frozenset(),
 ) -> Iterator[list[TokenEvent]]:
     """One comparison alone, without a line to wait in; yields the events of one step at a time. Arguments as for `Run`."""
     engine = Engine(lambda _: forward, device)
-    engine.add(Run(contexts, arms, settings, end_ids, stop, deadline, traces))
+    engine.add(Run(contexts, arms, settings, end_ids, stop, deadline, traces, word_starts))
     while engine.busy:
         for _, outcome in engine.step():
             if isinstance(outcome, Exception):

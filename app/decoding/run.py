@@ -4,7 +4,7 @@ It knows logits and token ids; it knows no model, no cache and nobody else's com
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +43,7 @@ class Run:
         stop: asked before every step; True cancels what is left.
         deadline: `time.monotonic()` after which what is left is cut off.
         traces: whether events tell how the token came about.
+        word_starts: tokens that begin a word, see `completing`.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class Run:
         stop: Callable[[], bool] = lambda: False,
         deadline: float = float("inf"),
         traces: bool = False,
+        word_starts: Set[int] = frozenset(),
     ):
         self._settings, self._end_ids, self._stop, self._deadline = settings, end_ids, stop, deadline
-        self._traces = traces
+        self._traces, self._word_starts = traces, word_starts
         self._written: dict[str, list[int]] = {arm.name: [] for arm in arms}
         self._generators = {arm.name: torch.Generator().manual_seed(settings.seed) for arm in arms}
         used = sorted({context for arm in arms for context in arm.contexts})
@@ -120,7 +122,7 @@ class Run:
         return events
 
     def _choose(self, arm: Arm, logits: Tensor) -> tuple[int, TokenTrace | None]:
-        if banned := completing(self._written[arm.name], self._settings.no_repeat_ngram):
+        if banned := completing(self._written[arm.name], self._settings.no_repeat_ngram, self._word_starts):
             logits[:, banned] = UNLIKELY  # indexing with a list made a copy
         log_probs = arm.next_log_probs(logits)
         token = choose(log_probs, self._settings.temperature, self._generators[arm.name])

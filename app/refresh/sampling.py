@@ -38,7 +38,7 @@ def sample_answers(
             batch.advance([answers[i][-1] for i in running])
         logits = batch.logits.clone()
         for row, i in enumerate(running):
-            logits[row, completing(answers[i], settings.no_repeat_ngram)] = float("-inf")
+            logits[row, completing(answers[i], settings.no_repeat_ngram, model.word_starts)] = float("-inf")
         log_probs = plain_log_probs(logits, settings.top_p, settings.temperature)
         for row, i in enumerate(running):
             answers[i].append(choose(log_probs[row], settings.temperature, generators[i]))

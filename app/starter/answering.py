@@ -73,7 +73,10 @@ def _answer_batch(model: LanguageModel, cases: list[Case], arms: list[str], temp
     settings = DecodeSettings(
         temperature=temperature, max_new_tokens=MAX_NEW_TOKENS, seed=seed, no_repeat_ngram=model.no_repeat_ngram
     )
-    for events in decode(model.forward, contexts, running, settings, model.end_ids, model.device):
+    stream = decode(
+        model.forward, contexts, running, settings, model.end_ids, model.device, word_starts=model.word_starts
+    )
+    for events in stream:
         for event in events:
             if event.token is not None:
                 tokens[event.arm].append(event.token)

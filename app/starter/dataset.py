@@ -76,8 +76,8 @@ class Corpus:
     """Everything that the starter is trained on, read once.
 
     Args:
-        shares: the mixture, each in 0..1: of all samples `gold_share`, `unknown_share`, `smalltalk_share` and
-            `followup_share` (the rest is composed); of the composed ones `pair_share`; and, wherever a persona is drawn,
+        shares: the mixture, each in 0..1: of all samples `gold_share`, `unknown_share`, `smalltalk_share`,
+            `followup_share` and `echo_share` (the rest is composed); of the composed ones `pair_share`; and, wherever a persona is drawn,
             `plain_share` for none.
         folder: the folder with `topics/`, `voices/`, `wordings/` and the single files beside them.
 
@@ -92,9 +92,9 @@ class Corpus:
         self.wordings = {path.stem: read_wordings(path) for path in sorted((folder / "wordings").glob("*.yaml"))}
         self.gold = read_lines(folder / "gold.jsonl")
         self.beyond = read_lines(folder / "beyond.jsonl")
-        self.unknown, smalltalk, self.followups, self.pairs, twins = (
+        self.unknown, smalltalk, self.followups, self.pairs, twins, self.echo = (
             yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-            for name in ("unknown", "smalltalk", "followups", "pairs", "twins")
+            for name in ("unknown", "smalltalk", "followups", "pairs", "twins", "echo")
         )
         # Some small talk asks what a topic asks too, and a held-out topic stays out in every form.
         self.smalltalk = [entry for entry in smalltalk if not is_held_out("topic", entry["prompts"][0])]
@@ -110,7 +110,13 @@ class Corpus:
         """Endless samples. With `held_out`, persona wordings are ones that training never draws, and prompts too, where the topic
         has such."""
         rng = random.Random(seed)
-        kinds = {"gold": self._gold, "unknown": self._unknown, "smalltalk": self._smalltalk, "followup": self._followup}
+        kinds = {
+            "gold": self._gold,
+            "unknown": self._unknown,
+            "smalltalk": self._smalltalk,
+            "followup": self._followup,
+            "echo": self._echo,
+        }
         weights = [self.shares[f"{kind}_share"] for kind in kinds]
         makers = [*kinds.values(), self._composed]
         while True:
@@ -215,6 +221,18 @@ class Corpus:
             answer=answer,
             earlier=((sample.user, sample.answer),),
         )
+
+    def _echo(self, rng: random.Random, held_out: bool) -> Sample:
+        """Something said word for word: the answer before, in whatever voice it was; or words of the prompt."""
+        topic = rng.choice(self.known_topics)
+        if rng.random() < 0.5:
+            said = self.composed(rng, topic, held_out, self._draw_persona(rng, self.personas))
+            user = draw_prompt(rng, self.echo["again"], held_out)
+            return replace(said, user=user, earlier=((said.user, said.answer),))
+        words = rng.choice([topic["subject"], topic["wish"], rng.choice(topic["points"]), ""])
+        text = " and ".join([words] if words else [invented_name(rng) for _ in range(rng.randint(1, 3))])
+        answer = f"{text[0].upper()}{text[1:]}."
+        return Sample((), draw_prompt(rng, self.echo["say"], held_out).format(text=text), answer, topic=text)
 
     def _retold(self, voice: Voice, asked: str) -> Voice:
         other = self.voices[asked]
