@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.studies import Studies
 from app.upload_version import UploadVersion
 from app.versions import Versions
+from app.visits import Visits
 from app.worker import Worker
 from personas import load_library
 from storage.store import Store
@@ -49,6 +50,7 @@ class Services:
     sync: Sync
     raters: Raters
     studies: Studies
+    visits: Visits
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -93,4 +95,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         sync=Sync.of(settings, store.database),
         raters=raters,
         studies=Studies(store, catalogue, versions, embedder, compare, serving, raters, learn.authorise),
+        visits=Visits(store),
     )

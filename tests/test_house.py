@@ -87,11 +87,12 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render", "app.ui.online_render", "app.ui.sync_line") & {"gradio", "gradio_client"}
+    modules = ("app.ui.render", "app.ui.online_render", "app.ui.label_render", "app.ui.sync_line")
+    assert not foreign(*modules) & {"gradio", "gradio_client"}
 
 
 def test_votes_personas_and_turns_know_no_model():
-    modules = ("app.label", "app.catalogue", "app.worker", "app.raters", "app.consent", "app.far_first")
+    modules = ("app.label", "app.catalogue", "app.worker", "app.visits", "app.raters", "app.consent", "app.far_first")
     assert not foreign(*modules, "app.study_prompts") & {"torch", "transformers", "gradio"}
 
 

@@ -9,11 +9,12 @@ from app.services import Services
 from app.ui import render
 from app.ui.api import add_endpoints
 from app.ui.compare_tab import build_compare_tab, refreshed_choices
+from app.ui.label_tab import build_label_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
-from app.ui.theme import STYLE_SHEET, plumbline_theme
+from app.ui.theme import SCRIPT, STYLE_SHEETS, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
 
 
@@ -34,6 +35,8 @@ def build_page(services: Services) -> gr.Blocks:
             compare = build_compare_tab(services, rater)
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
+        with gr.Tab("Label", elem_id="label-tab") as label_tab:
+            build_label_tab(services, rater, label_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]
@@ -57,7 +60,8 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             server_port=port,
             prevent_thread_lock=prevent_thread_lock,
             theme=plumbline_theme(),
-            css_paths=[STYLE_SHEET],
+            css_paths=STYLE_SHEETS,
+            head=f"<script>{SCRIPT.read_text()}</script>",
             footer_links=["api", "settings"],
             run_history=False,
             enable_monitoring=False,

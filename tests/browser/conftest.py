@@ -69,10 +69,11 @@ class Server:
         """From now on `printed` begins anew."""
         self._read_from = self.log.stat().st_size
 
-    def start(self) -> "Server":
-        """Starts the process and returns once it answers."""
+    def start(self, port: int = 0) -> "Server":
+        """Starts the process, on a free port unless one is given, and returns once it answers."""
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", port))
             self.port = free.getsockname()[1]
         environment = {key: value for key, value in os.environ.items() if key != "PLUMBLINE_ADMIN_TOKEN"}
         environment |= {
