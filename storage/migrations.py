@@ -248,7 +248,7 @@ def m007_imports_and_search(db: Database) -> None:
     # Statement by statement: a script would commit what stands before it, and the steps are one transaction.
     db.execute(
         "create virtual table texts_fts using fts5"
-        "(text, tokenize='unicode61 remove_diacritics 2', content=\"texts\", content_rowid=\"id\")"
+        '(text, tokenize=\'unicode61 remove_diacritics 2\', content="texts", content_rowid="id")'
     )
     if sqlite3.sqlite_version_info >= (3, 42):  # earlier ones keep a deleted word in the index until it is merged
         db.execute("insert into texts_fts(texts_fts, rank) values ('secure-delete', 1)")
