@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from app.catalogue import Catalogue
 from app.compare import Compare
+from app.data import Data
 from app.decoding.engine import Engine
 from app.embedding import Embedder
+from app.import_pairs import ImportPairs
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
@@ -42,6 +44,8 @@ class Services:
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
+    data: Data
+    imports: ImportPairs
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -80,4 +84,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
+        data=Data(store, learn.authorise),
+        imports=ImportPairs(store, learn.authorise),
     )

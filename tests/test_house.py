@@ -58,7 +58,15 @@ def test_insights_know_no_model_no_page_and_no_database():
 
 
 def test_adapter_folders_and_pairs_and_prompts_know_no_model():
-    assert not foreign("app.prompts", "app.refresh.pairs", "app.errors", "app.settings") & {
+    assert not foreign(
+        "app.prompts",
+        "app.refresh.pairs",
+        "app.refresh.pair_files",
+        "app.refresh.pair_rows",
+        "app.errors",
+        "app.settings",
+    ) & {
+        "pyarrow",
         "torch",
         "transformers",
         "gradio",
@@ -79,7 +87,12 @@ def test_only_the_page_knows_gradio():
 
 
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render", "app.ui.online_render") & {"gradio", "gradio_client"}
+    assert not foreign("app.ui.render", "app.ui.online_render", "app.ui.data_render") & {"gradio", "gradio_client"}
+
+
+def test_exports_and_imports_know_no_model_and_no_page():
+    loaded = foreign("app.data", "app.data_card", "app.data_command", "app.import_pairs")
+    assert not loaded & {"torch", "transformers", "gradio", "datasets", "trl"}
 
 
 def test_votes_personas_and_turns_know_no_model():

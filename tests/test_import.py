@@ -1,6 +1,7 @@
 """Pairs from elsewhere on real files and a real database: every format of TRL's, bad rows by their line, bounds, and learning from them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,27 +77,25 @@ def test_implicit_prompt_and_answers_are_the_strings_again(prompt: str, one: str
     for key, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
         assert row[key].startswith(message["content"]) and row[key].endswith(answer)
         assert row[key][len(message["content"]) : -len(answer)].isspace()  # the cut is between two words
-    assert pair.chosen.split()[0] != pair.rejected.split()[0] or pair.chosen[0].isspace() != pair.rejected[0].isspace()
+    assert pair.chosen != pair.rejected
 
 
 @pytest.mark.parametrize(
     ("row", "told"),
     [
         ({"chosen": "Yes.", "rejected": "No."}, "'prompt' is missing, and chosen and rejected do not begin alike"),
-        ({"chosen": "same same", "rejected": "same same"}, None),
+        ({"chosen": "same same", "rejected": "same same"}, "chosen and rejected are the same"),
+        ({**ROW, "rejected": ROW["chosen"]}, "chosen and rejected are the same"),
         ({"chosen": "It is ", "rejected": "It is so"}, "is no more than how the other begins"),
-        ({"chosen": [USER, GOOD], "rejected": [USER, GOOD]}, "is no more than how the other begins"),
+        ({"chosen": [USER, GOOD], "rejected": [USER]}, "is no more than how the other begins"),
         ({"chosen": [USER, GOOD, USER, GOOD], "rejected": [USER, BAD, USER, GOOD]}, "differ in more than their last"),
         ({"chosen": [GOOD], "rejected": [BAD]}, "do not begin alike"),
         ({"chosen": [USER, GOOD], "rejected": "Why?"}, "rejected is 'Why?'"),
         ({**ROW, "chosen": "x" * 200_001}, "a text of 200001 characters; 200000 is the most"),
     ],
 )
-def test_row_that_holds_no_pair_is_told(row: dict, told: str | None):
-    if told is None:  # words that are alike to the end leave the last word to the answers
-        assert (pair_of(row).chosen, pair_of(row).rejected) == ("same", "same")
-        return
-    with pytest.raises(ValueError, match=told):
+def test_row_that_holds_no_pair_is_told(row: dict, told: str):
+    with pytest.raises(ValueError, match=re.escape(told)):
         pair_of(row)
 
 
@@ -195,8 +194,11 @@ def test_parquet_text_that_is_no_text_is_a_bad_row(tmp_path: Path, imports: Impo
 
 def bomb(path: Path, rows: int, characters: int) -> Path:
     """A small file that repeats one long text."""
-    long = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), ["x" * characters])
-    pq.write_table(pa.table({"prompt": long, "chosen": long, "rejected": long}), path, store_schema=False)
+    columns = {
+        name: pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [letter * characters])
+        for name, letter in (("prompt", "x"), ("chosen", "y"), ("rejected", "z"))
+    }
+    pq.write_table(pa.table(columns), path, store_schema=False)
     assert path.stat().st_size < 100_000
     return path
 

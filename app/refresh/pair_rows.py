@@ -25,6 +25,8 @@ def pair_of(row: Any) -> Pair:
     for key in ("chosen", "rejected"):
         if key not in row:
             raise ValueError(f"the key {key!r} is missing")
+    if row["chosen"] == row["rejected"]:
+        raise ValueError("chosen and rejected are the same")
     if "prompt" in row:
         return make_pair(_prompt(row["prompt"]), _answer(row["chosen"], "chosen"), _answer(row["rejected"], "rejected"))
     return _implicit(row["chosen"], row["rejected"])
