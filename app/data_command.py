@@ -9,6 +9,7 @@ from pathlib import Path
 from app.errors import InputError, checked
 from app.settings import Settings
 
+# Written out: the parser of every command should not load what writes Parquet.
 FORMATS = ("preference", "unpaired", "demonstrations", "votes")
 FILE_TYPES = ("jsonl", "parquet", "csv")
 

@@ -682,7 +682,7 @@ def test_pairs_are_imported_learnt_from_and_deleted(server: Server, tmp_path: Pa
     server.press("learn", ["gruff", "", 1, 1e-3, 0.1, True])
     assert server.services.store.versions()[0].scope == "gruff" and len(server.services.store.versions()) > 1
     assert "tick the box" in json.dumps(server.press("import-delete", ["more.jsonl", False, ""]))
-    assert "8 pairs of more.jsonl were deleted" in json.dumps(server.press("import-delete", ["more.jsonl", True, ""]))
+    assert "Deleted: 8 pairs of more.jsonl" in json.dumps(server.press("import-delete", ["more.jsonl", True, ""]))
     assert [source.source for source in server.services.imports.sources()] == ["theirs.jsonl"]
     assert "No file was given" in told(client, "/import_pairs", file=None).replace("no file", "No file")
 
@@ -714,7 +714,7 @@ def test_page_shows_pages_and_opens_a_round(server: Server):
     shown = json.dumps(server.press("data-show", filters))
     assert "25 rounds; page 1 of 2" in shown and "Question 24 of poet?" in shown and "Question 4 of poet?" not in shown
     filters[1] = "question 7"
-    assert "1 rounds; page 1 of 1" in json.dumps(server.press("data-show", filters))
+    assert "1 round; page 1 of 1" in json.dumps(server.press("data-show", filters))
     filters[1:3] = ["what was question seven of the poet", "this meaning (of prompts)"]
     assert "Question 7 of poet?" in json.dumps(server.press("data-show", filters))
     filters[1] = "***"

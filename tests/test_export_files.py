@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from app.data import Data, ExportRequest, with_principles
+from app import data_command
+from app.data import ROWS, Data, ExportRequest, with_principles
 from app.errors import InputError, NotAllowedError, NotFoundError, StorageError
 from app.refresh.pair_files import read_pairs
 from app.refresh.pairs import make_pair
@@ -144,6 +145,10 @@ def exported(store: Store, folder: Path, **request: Any) -> Any:
     dataset = datasets.load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
     assert len(dataset) == count
     return dataset
+
+
+def test_the_command_offers_every_format_and_file_type():
+    assert (data_command.FORMATS, data_command.FILE_TYPES) == (tuple(ROWS), FILE_TYPES)
 
 
 COUNTS = {"preference": 8, "unpaired": 23, "demonstrations": 3, "votes": 12}

@@ -4,11 +4,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.data_command import FILE_TYPES, FORMATS
 from app.errors import InputError, PlumblineError
 from app.services import Services
 from app.ui import data_render, render
 from app.ui.data_api import brought, exported
+from storage.export_files import FILE_TYPES
 
 FORMAT_NAMES = {
     "preference": "pairs, one preferred (preference, for DPO)",
@@ -31,7 +31,7 @@ def build_exchange(services: Services, token: gr.Textbox, tab: gr.Tab) -> None:
     with gr.Accordion("Take the choices along (export)", open=False):
         with gr.Row():
             format_ = gr.Dropdown(
-                [(FORMAT_NAMES[name], name) for name in FORMATS],
+                [(shown, name) for name, shown in FORMAT_NAMES.items()],
                 value="preference",
                 label="What",
                 elem_id="export-format",
@@ -70,7 +70,7 @@ def build_exchange(services: Services, token: gr.Textbox, tab: gr.Tab) -> None:
             path, rows = exported(services, wanted, token or "", with_card)
         except PlumblineError as error:
             return {made: render.failure(error), file: gr.File(None, visible=False)}
-        return {made: render.status(f"{rows} rows are ready."), file: gr.File(path, visible=True)}
+        return {made: render.status(f"Ready: {data_render.many(rows, 'row')}."), file: gr.File(path, visible=True)}
 
     def add(path: str | None, persona: str | None, skip_bad: bool, token: str) -> dict:
         try:
@@ -86,7 +86,7 @@ def build_exchange(services: Services, token: gr.Textbox, tab: gr.Tab) -> None:
             count = services.imports.delete(source or "", token or "")
         except PlumblineError as error:
             return {report: render.failure(error)}
-        return {report: render.status(f"{count} pairs of {source} were deleted."), **listed(token)}
+        return {report: render.status(f"Deleted: {data_render.many(count, 'pair')} of {source}."), **listed(token)}
 
     def listed(token: str) -> dict:
         found = services.imports.sources(token or "")

@@ -36,7 +36,9 @@ def listed(page: Page, persona_names: dict[str, str]) -> str:
         for entry in page.entries
     )
     head = ("Asked (UTC)", "Prompt", "Persona", "Shown (arms)", "Version", "Votes", "Study")
-    return status(f"{page.found} rounds; page {page.number + 1} of {page.last + 1}.") + _card(_table(head, rows))
+    return status(f"{many(page.found, 'round')}; page {page.number + 1} of {page.last + 1}.") + _card(
+        _table(head, rows)
+    )
 
 
 def opened(found: Opened, persona_names: dict[str, str]) -> str:
@@ -69,12 +71,12 @@ def judged(choice: str, first_arm: str, second_arm: str) -> str:
 
 def imported(report: ImportReport) -> str:
     """What an import did, with the rows that were left out."""
-    told = status(f"{report.pairs} pairs of {report.source} are here now; learn from them in the tab Learn.")
+    told = status(f"{many(report.pairs, 'pair')} of {report.source} brought; learn from them in the tab Learn.")
     if not report.bad:
         return told
     more = f"<li>and {report.bad - len(report.skipped)} more</li>" if report.bad > len(report.skipped) else ""
     faults = "".join(f"<li>{escape(fault)}</li>" for fault in report.skipped)
-    return f"{told}{_card(f'<h3>Left out: {report.bad} rows</h3><ul>{faults}{more}</ul>')}"
+    return f"{told}{_card(f'<h3>Left out: {many(report.bad, "row")}</h3><ul>{faults}{more}</ul>')}"
 
 
 def sources(found: list[Source], persona_names: dict[str, str]) -> str:
@@ -91,6 +93,11 @@ def sources(found: list[Source], persona_names: dict[str, str]) -> str:
 def choice_of(entry: Entry) -> tuple[str, str]:
     """An entry of the menu of rounds: its name and its value."""
     return f"{_short(entry.prompt)[:80]} ({_time(entry.created)})", entry.id
+
+
+def many(count: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _answers(round_: Round) -> str:
