@@ -148,7 +148,7 @@ def exported(store: Store, folder: Path, **request: Any) -> Any:
 
 
 def test_the_command_offers_every_format_and_file_type():
-    assert (data_command.FORMATS, data_command.FILE_TYPES) == (tuple(ROWS), FILE_TYPES)
+    assert (tuple(ROWS), FILE_TYPES) == (data_command.FORMATS, data_command.FILE_TYPES)
 
 
 COUNTS = {"preference": 8, "unpaired": 23, "demonstrations": 3, "votes": 12}

@@ -76,7 +76,7 @@ def imported(report: ImportReport) -> str:
         return told
     more = f"<li>and {report.bad - len(report.skipped)} more</li>" if report.bad > len(report.skipped) else ""
     faults = "".join(f"<li>{escape(fault)}</li>" for fault in report.skipped)
-    return f"{told}{_card(f'<h3>Left out: {many(report.bad, "row")}</h3><ul>{faults}{more}</ul>')}"
+    return told + _card(f"<h3>Left out: {many(report.bad, 'row')}</h3><ul>{faults}{more}</ul>")
 
 
 def sources(found: list[Source], persona_names: dict[str, str]) -> str:
