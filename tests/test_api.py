@@ -669,18 +669,18 @@ def pairs_file(path: Path, count: int = 8) -> Path:
 
 def test_pairs_are_imported_learnt_from_and_deleted(server: Server, tmp_path: Path):
     client, path = server.client(), pairs_file(tmp_path / "theirs.jsonl")
-    report = client.predict(handle_file(path), "gruff", api_name="/import_pairs")
+    report = client.predict(handle_file(path), "detective", api_name="/import_pairs")
     assert report == {"source": "theirs.jsonl", "pairs": 8, "bad": 0, "skipped": []}
     assert "theirs.jsonl' are here already" in told(client, "/import_pairs", file=handle_file(path))
     path.write_text(path.read_text() + "{\n")
     path = path.rename(tmp_path / "more.jsonl")
     assert "more.jsonl, line 9: not JSON" in told(client, "/import_pairs", file=handle_file(path))
     assert client.predict(handle_file(path), "", True, api_name="/import_pairs")["bad"] == 1
-    assert "more to go" in told(client, "/refresh", persona="gruff")
-    outcome = client.predict(persona="gruff", epochs=1, with_imported=True, api_name="/refresh")
+    assert "more to go" in told(client, "/refresh", persona="detective")
+    outcome = client.predict(persona="detective", epochs=1, with_imported=True, api_name="/refresh")
     assert outcome["pairs_train"] + outcome["pairs_heldout"] == 8
-    server.press("learn", ["gruff", "", 1, 1e-3, 0.1, True])
-    assert server.services.store.versions()[0].scope == "gruff" and len(server.services.store.versions()) > 1
+    server.press("learn", ["detective", "", 1, 1e-3, 0.1, True])
+    assert server.services.store.versions()[0].scope == "detective" and len(server.services.store.versions()) > 1
     assert "tick the box" in json.dumps(server.press("import-delete", ["more.jsonl", False, ""]))
     assert "Deleted: 8 pairs of more.jsonl" in json.dumps(server.press("import-delete", ["more.jsonl", True, ""]))
     assert [source.source for source in server.services.imports.sources()] == ["theirs.jsonl"]
