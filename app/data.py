@@ -82,6 +82,7 @@ class Data:
             StorageError: the file cannot be written.
         """
         self._authorise(token)
+        _check(request)
         return self._write(request, path, Tally())
 
     def export_folder(
@@ -99,6 +100,7 @@ class Data:
             As `export_file`; InputError: other files stand in the folder.
         """
         self._authorise(token)
+        _check(request)
         try:
             folder.mkdir(exist_ok=True)
             there = {path.name for path in folder.iterdir()}
@@ -152,10 +154,6 @@ class Data:
         return opened(self._store, round_id)
 
     def _write(self, request: ExportRequest, path: Path, tally: Tally) -> int:
-        if request.with_ai_votes and request.format != "preference":
-            raise InputError(
-                f"judges' votes were asked for in the format {request.format!r}; they are preferences: choose 'preference'"
-            )
         columns = columns_of(request.format, request.with_ai_votes)
         return write_rows(self._rows(request, tally), columns, request.file_type, path)
 
@@ -171,6 +169,13 @@ class Data:
         yield from beside_annotators(rows)
         if study is None:
             yield from ai_preference_rows(self._store.ai_votes(persona), prompted)
+
+
+def _check(request: ExportRequest) -> None:
+    if request.with_ai_votes and request.format != "preference":
+        raise InputError(
+            f"judges' votes were asked for in the format {request.format!r}; they are preferences: choose 'preference'"
+        )
 
 
 def with_principles(messages: list[Message], principles: list[dict[str, Any]]) -> list[Message]:

@@ -95,7 +95,7 @@ def card(
     people = tally.seen["raters"]
     sections = [
         f"# Labels from Plumbline: {WHAT[format_]}",
-        f"`{file}` has {rows} rows, from {total} votes of {len(people)} raters"
+        f"`{file}` has {_many(rows, 'row')}, from {_many(total, 'vote')} of {_many(len(people), 'rater')}"
         + (f" between {tally.first[:10]} and {tally.last[:10]} (UTC)." if total else "."),
         "## How it was collected",
         "A person gives a prompt and says what a good answer is. One language model answers in several ways (*arms*): `baseline`, without the "
@@ -127,6 +127,10 @@ def _measures(tally: Tally) -> Iterator[tuple[str, str]]:
     for one, other in sorted({tuple(sorted(pair)) for pair in tally.wins if len(set(pair)) == 2}):
         won, lost = tally.wins[one, other], tally.wins[other, one]
         yield f"{one} wins against {other}, of clear votes", _shown(share(won, won + lost))
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _shown(value: Share) -> str:
