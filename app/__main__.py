@@ -5,10 +5,10 @@ import json
 import random
 import sys
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from app.data_command import add_data_parsers
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.online_command import add_online_parser
@@ -97,7 +97,7 @@ def refresh(options: argparse.Namespace) -> int:
     from app.learn import IN_TRAINING
     from app.model import LanguageModel
     from app.refresh import processes
-    from app.refresh.pairs import read_pairs
+    from app.refresh.pair_files import read_pairs
     from app.refresh.trainer import RefreshSettings, Step, follow
     from app.services import build
 
@@ -117,6 +117,8 @@ def refresh(options: argparse.Namespace) -> int:
     pairs = services.learn.pairs(options.persona) if pairs is None else pairs
     if options.with_ai_votes:
         pairs += services.learn.ai_pairs(options.persona)
+    if options.with_imported:
+        pairs += services.learn.imported_pairs(options.persona)
     outcome, shares = None, []
     for item in services.learn.refresh(pairs, scope, settings):
         if isinstance(item, Step):
@@ -141,18 +143,6 @@ def refresh(options: argparse.Namespace) -> int:
         _print_json(report)
     else:
         print(f"{outcome.version}: {outcome.pairs_train} pairs learnt in {outcome.seconds} s; {outcome.reason}")
-    return 0
-
-
-def export(options: argparse.Namespace) -> int:
-    """Writes the decisive votes as preference pairs; annotators' only where asked for."""
-    from storage.export import ai_preference_rows, preference_rows, write_jsonl
-    from storage.store import Store
-
-    store = Store(Settings().data)
-    ai_votes = store.ai_votes() if options.with_ai_votes else []
-    count = write_jsonl(chain(preference_rows(store.votes()), ai_preference_rows(ai_votes)), options.out)
-    print(f"{count} pairs written to {options.out}")
     return 0
 
 
@@ -205,7 +195,10 @@ def _parser() -> argparse.ArgumentParser:
     two.set_defaults(run=refresh)
     source = two.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--pairs", type=Path, metavar="FILE.jsonl", help="TRL's preference format: prompt, chosen, rejected"
+        "--pairs",
+        type=Path,
+        metavar="FILE",
+        help="TRL's preference format: .jsonl or .parquet of prompt, chosen, rejected",
     )
     source.add_argument("--persona", metavar="ID", help="the stored choices of one persona")
     source.add_argument("--all", action="store_true", help="all stored choices")
@@ -223,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
     two.add_argument("--seed", type=int)
     two.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, beside people's")
+    two.add_argument("--with-imported", action="store_true", help="pairs that were imported, too")
     two.add_argument(
         "--precision",
         choices=["fp32", "bf16", "auto"],
@@ -230,11 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     two.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
-    three = commands.add_parser("export", help="write the choices as preference pairs")
-    three.set_defaults(run=export)
-    three.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
-    three.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, marked by their annotator")
-
+    add_data_parsers(commands)
     add_parser(commands)
 
     four = commands.add_parser("serve", help="start the page, as `python app.py` does")

@@ -26,6 +26,7 @@ from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, marg
 from app.versions import Versions
 from app.worker import Worker
 from storage.export import decisive, decisive_ai
+from storage.imported import imported
 from storage.records import Version
 from storage.store import Store
 
@@ -101,6 +102,10 @@ class Learn:
         """Pairs from annotators' votes in the online loop, which `pairs` never holds."""
         votes = decisive_ai(self._store.ai_votes(persona))
         return [make_pair(vote.messages, chosen, rejected) for vote, chosen, rejected in votes]
+
+    def imported_pairs(self, persona: str | None) -> list[Pair]:
+        """Pairs that were collected elsewhere and imported, which `pairs` never holds."""
+        return [make_pair(p.prompt, p.chosen, p.rejected) for p in imported(self._store.database, persona)]
 
     def refresh(
         self, pairs: list[Pair], scope: str, settings: RefreshSettings, publish: bool = True

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from app.catalogue import Catalogue
 from app.compare import Compare
 from app.consent import read_consent
+from app.data import Data
 from app.decoding.engine import Engine
 from app.embedding import Embedder
 from app.hub import Sync
+from app.import_pairs import ImportPairs
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
@@ -51,6 +53,8 @@ class Services:
     raters: Raters
     studies: Studies
     visits: Visits
+    data: Data
+    imports: ImportPairs
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -96,4 +100,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         raters=raters,
         studies=Studies(store, catalogue, versions, embedder, compare, serving, raters, learn.authorise),
         visits=Visits(store),
+        data=Data(store, learn.authorise),
+        imports=ImportPairs(store, learn.authorise),
     )

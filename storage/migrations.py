@@ -1,5 +1,7 @@
 """The schema, as append-only steps; sqlite-utils records which were applied. Nothing here knows what the rows are for."""
 
+import sqlite3
+
 from sqlite_utils import Database, Migrations
 
 migrations = Migrations("plumbline")
@@ -206,6 +208,81 @@ def m006_studies(db: Database) -> None:
     votes.create_index(["rater"])
     # What was really deleted: only that it was, so that a copy elsewhere (the Hub sync) deletes it, too.
     db["tombstones"].create({"id": int, "created": str, "kind": str, "key": str}, pk="id", not_null={"kind", "key"})
+
+
+@migrations()
+def m007_imports_and_search(db: Database) -> None:
+    """Pairs that were collected elsewhere, and the words of rounds and votes in one table with a full-text index."""
+    db["imported_pairs"].create(
+        {
+            "id": int,
+            "created": str,
+            "source": str,  # the name of the file
+            "line": int,
+            "persona": str,  # whom the pairs are for; empty for all
+            "prompt": str,  # JSON list of {role, content}
+            "chosen": str,
+            "rejected": str,
+            "extra": str,  # JSON object of the file's other plain columns
+        },
+        pk="id",
+        not_null={"created", "source", "line", "persona", "prompt", "chosen", "rejected", "extra"},
+    )
+    db["imported_pairs"].create_index(["source", "line"], unique=True)
+    db["imported_pairs"].create_index(["persona"])
+    # The words stand here a second time, under a row number that VACUUM keeps: the index refers to it, and rounds, answers and
+    # votes come and go.
+    db["texts"].create(
+        {
+            "id": int,
+            "round": str,
+            "part": str,  # prompt, answer, reason, edited
+            "key": str,  # of a prompt the number of the message, of an answer its arm, of the others the rater
+            "text": str,
+        },
+        pk="id",
+        not_null={"round", "part", "key", "text"},
+        foreign_keys=[("round", "rounds", "id")],
+    )
+    db["texts"].create_index(["round"])
+    # Statement by statement: a script would commit what stands before it, and the steps are one transaction.
+    db.execute(
+        "create virtual table texts_fts using fts5"
+        '(text, tokenize=\'unicode61 remove_diacritics 2\', content="texts", content_rowid="id")'
+    )
+    if sqlite3.sqlite_version_info >= (3, 42):  # earlier ones keep a deleted word in the index until it is merged
+        db.execute("insert into texts_fts(texts_fts, rank) values ('secure-delete', 1)")
+    add = "insert into texts(round, part, key, text) select"
+    messages = "json_each(iif(json_valid(new.messages), new.messages, '[]'))"
+    content = "json_extract(value, '$.content')"
+    add_prompt = f"{add} new.id, 'prompt', key, {content} from {messages} where {content} <> ''"
+    add_answer = f"{add} new.round, 'answer', new.arm, new.text where new.text <> ''"
+    add_reason = f"{add} new.round, 'reason', new.rater, new.reason where new.reason <> ''"
+    add_edited = f"{add} new.round, 'edited', new.rater, new.edited where new.edited <> ''"
+    drop_prompt = "delete from texts where round = old.id and part = 'prompt'"
+    drop_answer = "delete from texts where round = old.round and part = 'answer' and key = old.arm"
+    drop_vote = "delete from texts where round = old.round and part in ('reason', 'edited') and key = old.rater"
+    index = "insert into texts_fts(rowid, text) values (new.id, new.text)"
+    drop_index = "insert into texts_fts(texts_fts, rowid, text) values ('delete', old.id, old.text)"
+    triggers = {
+        "texts_added after insert on texts": [index],
+        "texts_deleted after delete on texts": [drop_index],
+        "texts_changed after update of text on texts": [drop_index, index],
+        "rounds_texts_added after insert on rounds": [add_prompt],
+        "rounds_texts_changed after update of messages on rounds": [drop_prompt, add_prompt],
+        "rounds_texts_deleted after delete on rounds": ["delete from texts where round = old.id"],
+        "answers_texts_added after insert on answers": [add_answer],
+        "answers_texts_changed after update of text on answers": [drop_answer, add_answer],
+        "answers_texts_deleted after delete on answers": [drop_answer],
+        "votes_texts_added after insert on votes": [add_reason, add_edited],
+        "votes_texts_changed after update of reason, edited on votes": [drop_vote, add_reason, add_edited],
+        "votes_texts_deleted after delete on votes": [drop_vote],
+    }
+    for event, statements in triggers.items():
+        db.execute(f"create trigger {event} begin {'; '.join(statements)}; end")
+    # What is there already passes through the triggers once.
+    for table, column in {"rounds": "messages", "answers": "text", "votes": "reason"}.items():
+        db.execute(f"update {table} set {column} = {column}")
 
 
 @migrations()

@@ -15,7 +15,8 @@ from app.errors import InputError, NotFoundError, StorageError
 from storage.assignments import mark_done
 from storage.database import DatabaseFile, now, record
 from storage.migrations import migrations
-from storage.records import CHOICES, AIVote, Answer, Round, SavedPersona, Version, Vote
+from storage.records import CHOICES, AIVote, Round, SavedPersona, Version, Vote
+from storage.rows import round_of, vote_of
 
 LONGEST_REASON = 2000
 OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
@@ -78,7 +79,7 @@ class Store:
                     f"the round {round_id[:40]!r} does not exist; it may have been deleted: start a new comparison"
                 )
             answers = list(db["answers"].rows_where("round = ?", [round_id], order_by="rowid"))
-        return _round(rows[0], answers)
+        return round_of(rows[0], answers)
 
     def last_prompts(self) -> list[tuple[str, str]]:
         """Id and last prompt of every round, oldest first."""
@@ -102,7 +103,7 @@ class Store:
             db["votes"].insert({**asdict(vote), "chips": json.dumps(vote.chips), "created": now()}, ignore=True)
             row = next(db["votes"].rows_where("round = ? and rater = ?", [vote.round, vote.rater]))
             mark_done(db, vote.round, vote.rater)
-        return _vote(row)
+        return vote_of(row)
 
     def undo_vote(self, round_id: str, rater: str) -> bool:
         """Takes a vote back; returns whether there was one."""
@@ -118,8 +119,8 @@ class Store:
             answers: dict[str, list[dict]] = {key: [] for key in rounds}
             for row in db.query(f"select * from answers where round in ({VOTED}) order by rowid", values):
                 answers[row["round"]].append(row)
-        records = {key: _round(row, answers[key]) for key, row in rounds.items()}
-        return [(_vote(row), records[row["round"]]) for row in votes]
+        records = {key: round_of(row, answers[key]) for key, row in rounds.items()}
+        return [(vote_of(row), records[row["round"]]) for row in votes]
 
     def count_decisive(self, persona: str | None = None) -> int:
         """How many votes prefer one of two different answers; counted by the database, see `export.decisive`."""
@@ -291,16 +292,6 @@ def insert_round(db: Database, round_: Round) -> None:
     db["answers"].insert_all(
         {**a, "round": round_.id, "token_ids": json.dumps(a["token_ids"])} for a in answers.values()
     )
-
-
-def _vote(row: dict[str, Any]) -> Vote:
-    return record(Vote, {**row, "chips": tuple(json.loads(row["chips"]))})
-
-
-def _round(row: dict[str, Any], answers: list[dict[str, Any]]) -> Round:
-    decoded = {key: json.loads(row[key]) for key in ("principles", "messages", "settings")}
-    parsed = {a["arm"]: record(Answer, {**a, "token_ids": json.loads(a["token_ids"])}) for a in answers}
-    return record(Round, {**row, **decoded, "blind": bool(row["blind"]), "answers": parsed})
 
 
 def _version_row(db: Database, version_id: str) -> dict[str, Any]:

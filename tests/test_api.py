@@ -162,7 +162,7 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     asked = {"/studies", "/study_create", "/study_close", "/study_next", "/study_skip", "/study_undo", "/study_reveal"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    assert set(named) == ours | versions | asked | raters | {"/sync_status"}
+    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs"}
 
 
 def test_the_sync_says_how_it_stands(server: Server):
@@ -416,7 +416,7 @@ def test_private_event_of_the_learn_button_does_not_publish_without_the_token(gu
     for number in range(6):
         add_choice(guarded.services.store, number, "zen")
     versions = len(guarded.services.store.versions())
-    guarded.press("learn", ["zen", "", 0, 1e-3, 0.1])
+    guarded.press("learn", ["zen", "", 0, 1e-3, 0.1, False])
     assert len(guarded.services.store.versions()) == versions + 1
     assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
 
@@ -618,3 +618,107 @@ def test_the_page_shows_how_a_judge_gets_on_and_what_came_of_it(server: Server):
     assert len(server.services.store.versions()) == versions + 1
     refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False]))
     assert "No persona and no principle was given" in refused and "Traceback" not in refused
+
+
+# --- the data
+
+
+def test_export_in_every_format_and_as_a_zip_with_its_card(guarded: Server):
+    client = guarded.client()
+    rows = {}
+    for format_, kind in (
+        ("preference", "csv"),
+        ("unpaired", "jsonl"),
+        ("demonstrations", "parquet"),
+        ("votes", "jsonl"),
+    ):
+        path = Path(client.predict(token=TOKEN, format=format_, file_type=kind, persona="pirate", api_name="/export"))
+        assert path.name == f"{format_}.{kind}" and path.stat().st_size > 0
+        if kind == "jsonl":
+            rows[format_] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [len(rows[name]) for name in ("unpaired", "votes")] == [20, 10]
+    path = client.predict(token=TOKEN, with_principle=True, with_card=True, license="cc0-1.0", api_name="/export")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["README.md", "preference.jsonl"]
+        assert "license: cc0-1.0" in archive.read("README.md").decode()
+        row = json.loads(archive.read("preference.jsonl").splitlines()[0])
+    assert [message["role"] for message in row["prompt"]] == ["system", "user"] and row["with_principle"] is True
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": "xml"}, "format is 'xml'"),
+        ({"file_type": "pickle"}, "file_type is 'pickle'"),
+        ({"study": "Nobody's"}, "does not exist"),
+        ({"license": "mine: all"}, "license is 'mine: all'"),
+        ({"format": "votes", "with_ai_votes": True}, "they are preferences"),
+    ],
+)
+def test_bad_export_is_a_sentence(server: Server, values: dict[str, Any], message: str):
+    assert message in told(server.client(), "/export", **values)
+
+
+def pairs_file(path: Path, count: int = 8) -> Path:
+    path.write_text(
+        "".join(json.dumps({"prompt": f"Why {n}?", "chosen": "Yes.", "rejected": "No."}) + "\n" for n in range(count))
+    )
+    return path
+
+
+def test_pairs_are_imported_learnt_from_and_deleted(server: Server, tmp_path: Path):
+    client, path = server.client(), pairs_file(tmp_path / "theirs.jsonl")
+    report = client.predict(handle_file(path), "detective", api_name="/import_pairs")
+    assert report == {"source": "theirs.jsonl", "pairs": 8, "bad": 0, "skipped": []}
+    assert "theirs.jsonl' are here already" in told(client, "/import_pairs", file=handle_file(path))
+    path.write_text(path.read_text() + "{\n")
+    path = path.rename(tmp_path / "more.jsonl")
+    assert "more.jsonl, line 9: not JSON" in told(client, "/import_pairs", file=handle_file(path))
+    assert client.predict(handle_file(path), "", True, api_name="/import_pairs")["bad"] == 1
+    assert "more to go" in told(client, "/refresh", persona="detective")
+    outcome = client.predict(persona="detective", epochs=1, with_imported=True, api_name="/refresh")
+    assert outcome["pairs_train"] + outcome["pairs_heldout"] == 8
+    server.press("learn", ["detective", "", 1, 1e-3, 0.1, True])
+    assert server.services.store.versions()[0].scope == "detective" and len(server.services.store.versions()) > 1
+    assert "tick the box" in json.dumps(server.press("import-delete", ["more.jsonl", False, ""]))
+    assert "Deleted: 8 pairs of more.jsonl" in json.dumps(server.press("import-delete", ["more.jsonl", True, ""]))
+    assert [source.source for source in server.services.imports.sources()] == ["theirs.jsonl"]
+    assert "No file was given" in told(client, "/import_pairs", file=None).replace("no file", "No file")
+
+
+def test_the_data_is_the_owners(guarded: Server, tmp_path: Path):
+    store = guarded.services.store
+    path = pairs_file(tmp_path / "x.jsonl")
+    filters = ["", "these words", "*", "*", "*", "*", "*", ""]
+    for token in ("", "wrong", None):
+        assert "owner's token" in told(guarded.client(), "/import_pairs", file=handle_file(path), token=token or "")
+        for button, data in (
+            ("data-show", [token, *filters]),
+            ("data-older", [0, token, *filters]),
+            ("data-open", ["pirate-1", token]),
+            ("export", [token, False, "unknown", "", "votes", "jsonl", False, "", False]),
+            ("import", [uploaded(guarded, path), "", False, token]),
+            ("import-delete", ["x.jsonl", True, token]),
+        ):
+            shown = json.dumps(guarded.press(button, data))
+            assert "This needs the owner" in shown and "Question" not in shown and "tea, matey" not in shown, button
+    assert guarded.services.imports.sources(TOKEN) == [] and store.counts()["votes"] >= 10
+    assert "Question 9 of pirate?" in json.dumps(guarded.press("data-show", [TOKEN, *filters]))
+
+
+def test_page_shows_pages_and_opens_a_round(server: Server):
+    for number in range(25):
+        add_choice(server.services.store, number, "poet")
+    filters = ["", "", "these words", "poet", "*", "*", "*", "*", ""]
+    shown = json.dumps(server.press("data-show", filters))
+    assert "25 rounds; page 1 of 2" in shown and "Question 24 of poet?" in shown and "Question 4 of poet?" not in shown
+    filters[1] = "question 7"
+    assert "1 round; page 1 of 1" in json.dumps(server.press("data-show", filters))
+    filters[1:3] = ["what was question seven of the poet", "this meaning (of prompts)"]
+    assert "Question 7 of poet?" in json.dumps(server.press("data-show", filters))
+    filters[1] = "***"
+    filters[2] = "these words"
+    assert "at least one word" in json.dumps(server.press("data-show", filters))
+    shown = json.dumps(server.press("data-open", ["poet-7", ""]))
+    assert "What made it" in shown and "Question 7 of poet?" in shown and "Aligned better" in shown
+    assert "does not exist" in json.dumps(server.press("data-open", ["nowhere", ""]))

@@ -290,6 +290,60 @@ def test_export_writes_trl_rows(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert "no-such-folder" in refused(capsys, "export", "--out", str(tmp_path / "no-such-folder" / "x.jsonl"))
 
 
+def test_export_follows_its_options(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    for number, choice in enumerate(("first", "tie", "both_bad")):
+        add_choice(tmp_path / "data", number, choice=choice)
+    add_choice(tmp_path / "data", 9, persona="zen")
+    assert main(["export", "--out", str(tmp_path / "x.parquet"), "--format", "votes"]) == 0
+    assert capsys.readouterr().out == f"4 rows written to {tmp_path / 'x.parquet'}\n"
+    assert (tmp_path / "x.parquet").read_bytes()[:4] == b"PAR1"
+    folder = tmp_path / "folder"
+    options = ["--format", "unpaired", "--file-type", "csv", "--persona", "pirate", "--with-principle"]
+    assert main(["export", "--out", str(folder), *options, "--license", "cc-by-4.0"]) == 0
+    assert capsys.readouterr().out == f"4 rows written to {folder}\n"
+    assert {path.name for path in folder.iterdir()} == {"README.md", "unpaired.csv"}
+    assert "license: cc-by-4.0" in (folder / "README.md").read_text()
+    assert "Answer as a pirate." in (folder / "unpaired.csv").read_text()
+    for arguments, told in (
+        (["--out", str(folder)], "holds README.md, unpaired.csv"),
+        (["--out", str(tmp_path / "x.csv"), "--file-type", "jsonl"], "--file-type is jsonl, but the file"),
+        (["--out", str(tmp_path / "x.csv"), "--study", "Nobody"], "'Nobody' does not exist"),
+        (["--out", str(tmp_path / "new"), "--license", "a b"], "license is 'a b'"),
+        (["--out", str(tmp_path / "new"), "--format", "votes", "--with-ai-votes"], "they are preferences"),
+    ):
+        assert told in refused(capsys, "export", *arguments)
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_pairs_are_imported_listed_learnt_from_and_deleted(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    path = write_pairs(tmp_path / "theirs.jsonl")
+    count = len(path.read_text().splitlines())
+    assert main(["import", str(path), "--persona", "pirate"]) == 0
+    assert capsys.readouterr().out.startswith(f"{count} pairs imported from theirs.jsonl")
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(path.read_text() + "{\n")
+    assert f"bad.jsonl, line {count + 1}: not JSON" in refused(capsys, "import", str(bad))
+    assert main(["import", str(bad), "--skip-bad"]) == 0
+    assert f"left out: bad.jsonl, line {count + 1}: not JSON" in capsys.readouterr().out
+    assert main(["import"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(",")[0] for line in listed] == [
+        f"bad.jsonl: {count} pairs for all personas", f"theirs.jsonl: {count} pairs for pirate"
+    ]  # fmt: skip
+    assert "6 more to go" in refused(capsys, "refresh", "--all")
+    report = printed(capsys, "refresh", "--persona", "pirate", "--with-imported", "--epochs", "1", "--json")
+    assert report["pairs_train"] + report["pairs_heldout"] == count
+    assert main(["import", "--delete", "bad.jsonl"]) == 0
+    assert capsys.readouterr().out == f"{count} pairs of bad.jsonl deleted\n"
+    for arguments, told in (
+        (["--delete", "bad.jsonl"], "no pairs of a file 'bad.jsonl'"),
+        ([str(bad), "--delete", "bad.jsonl"], "both given"),
+        (["no-such-file.jsonl"], "'no-such-file.jsonl' does not exist"),
+        ([str(bad), "--persona", "nobody"], "'nobody' does not exist"),
+    ):
+        assert told in refused(capsys, "import", *arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

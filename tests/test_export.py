@@ -1,23 +1,27 @@
-"""Votes as preference pairs: which votes count, which arm was chosen, and files that are whole or not there."""
+"""Votes as rows: which votes count, which arm was chosen, what each format holds."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
-from app.errors import StorageError
-from storage.export import decisive, preference_rows, write_jsonl
-from storage.records import CHOICES, Round, Vote
+from app.data import ROWS, with_principles
+from app.prompts import SYSTEM_TEXT
+from storage.export import (
+    ai_preference_rows,
+    beside_annotators,
+    decisive,
+    demonstration_rows,
+    preference_rows,
+    unpaired_rows,
+    vote_rows,
+)
+from storage.export_columns import COLUMNS, columns_of
+from storage.records import AIVote, Round, Vote
 from storage.store import Store
 from tests import rounds
 
-ROOT = Path(__file__).parent.parent
 TEXTS = {"baseline": "A number.", "linear_aligned": "Arr, a number 🏴‍☠️!"}
 
 
@@ -42,8 +46,8 @@ def with_texts(first: str, second: str) -> Round:
     return a_round(answers=rounds.answers(baseline=first, linear_aligned=second))
 
 
-def a_vote(choice: str) -> Vote:
-    return Vote("r1", "ann", choice, "funnier", 2.5, "1", "2030-01-01")
+def a_vote(choice: str, **changes: Any) -> Vote:
+    return Vote("r1", "ann", choice, "funnier", 2.5, "1", "2030-01-01", ("tone",), **changes)
 
 
 @pytest.mark.parametrize("choice", ["tie", "both_bad"])
@@ -106,13 +110,17 @@ def test_row_says_where_it_comes_from():
         "chosen": [{"role": "assistant", "content": TEXTS["linear_aligned"]}],
         "rejected": [{"role": "assistant", "content": TEXTS["baseline"]}],
         "persona": "pirate",
+        "study": "",
+        "with_principle": False,
+        "chips": ["tone"],
         "principles": [{"text": "Answer as a pirate.", "weight": 1.0}],
         "chosen_arm": "linear_aligned",
         "rejected_arm": "baseline",
         "chosen_side": "second",
         "blind": True,
         "reason": "funnier",
-        "settings": {"seed": 7, "ratio": 2.0},
+        "settings": '{"seed": 7, "ratio": 2.0}',
+        "seed": 7,
         "model": "starter",
         "model_revision": "abc",
         "adapter": "v3",
@@ -126,91 +134,97 @@ def test_row_says_where_it_comes_from():
 
 def test_original_model_is_no_adapter():
     [row] = preference_rows([(a_vote("first"), a_round(adapter=""))])
-    assert row["adapter"] is None
+    assert row["adapter"] == ""
 
 
-def test_file_replaces_the_old_one_and_nothing_else_is_left(tmp_path: Path):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("old\n")
-    assert write_jsonl(({"n": n, "text": "ü\n\u2028"} for n in range(3)), path) == 3
-    assert [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]] == [
-        {"n": n, "text": "ü\n\u2028"} for n in range(3)
-    ]
-    assert list(tmp_path.iterdir()) == [path]
-    assert write_jsonl([], path) == 0
-    assert path.read_text() == ""
-
-
-def failing(error: BaseException) -> Iterator[dict[str, int]]:
-    yield {"n": 1}
-    raise error
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
 
 
 @pytest.mark.parametrize(
-    ("rows", "error"),
+    ("choice", "labels"),
     [
-        (lambda: failing(RuntimeError("in the middle")), RuntimeError),
-        (lambda: failing(StorageError("the database went away")), StorageError),
-        (lambda: failing(KeyboardInterrupt()), KeyboardInterrupt),
-        (lambda: failing(OSError(5, "Input/output error")), StorageError),
-        (lambda: [{"n": 1}, {"n": object()}], TypeError),
-        (lambda: [{"n": 1}, {"n": "half \ud83c"}], UnicodeEncodeError),
+        ("first", [("baseline", "first", True), ("linear_aligned", "second", False)]),
+        ("second", [("linear_aligned", "second", True), ("baseline", "first", False)]),
+        ("both_bad", [("baseline", "first", False), ("linear_aligned", "second", False)]),
+        ("tie", []),
     ],
 )
-@pytest.mark.parametrize("old", [None, "old\n"])
-def test_export_that_fails_leaves_what_was_there(tmp_path: Path, rows, error: type, old: str | None):
-    path = tmp_path / "pairs.jsonl"
-    if old is not None:
-        path.write_text(old)
-    with pytest.raises(error):
-        write_jsonl(rows(), path)
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == ({} if old is None else {"pairs.jsonl": old})
+def test_unpaired_labels(choice: str, labels: list):
+    rows = list(unpaired_rows([(a_vote(choice), a_round())]))
+    assert [(row["arm"], row["side"], row["label"]) for row in rows] == labels
+    assert [row["completion"] for row in rows] == [said(TEXTS[arm]) for arm, _, _ in labels]
+    assert not any(row["edited"] for row in rows)
 
 
-def test_missing_folder_is_named(tmp_path: Path):
-    path = tmp_path / "nowhere" / "pairs.jsonl"
-    with pytest.raises(StorageError, match="choose a folder that exists") as caught:
-        write_jsonl([], path)
-    assert str(path) in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+def test_an_edited_answer_is_good_and_a_demonstration():
+    vote = a_vote("tie", edited_side="second", edited="Arr, 3.14!")
+    (row,) = unpaired_rows([(vote, a_round())])
+    assert (row["completion"], row["label"], row["arm"], row["side"], row["edited"]) == (
+        said("Arr, 3.14!"), True, "linear_aligned", "second", True
+    )  # fmt: skip
+    (row,) = demonstration_rows([(vote, a_round()), (a_vote("first"), a_round())])
+    assert (row["completion"], row["original"], row["arm"], row["side"]) == (
+        said("Arr, 3.14!"), TEXTS["linear_aligned"], "linear_aligned", "second"
+    )  # fmt: skip
 
 
-def test_full_disk_leaves_the_old_file(tmp_path: Path):
-    script = """
-import resource, signal, sys
-from pathlib import Path
-from app.errors import StorageError
-from storage.export import write_jsonl
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-try:
-    write_jsonl(({"n": "x" * 1000} for _ in range(100)), Path(sys.argv[1]))
-except StorageError as error:
-    sys.exit(str(error))
-"""
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("old\n")
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.stderr.startswith(f"the export could not be written to {str(path)!r}"), result.stderr
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"pairs.jsonl": "old\n"}
+def test_both_bad_answers_that_were_stopped_or_are_empty_are_no_label():
+    stopped = a_round()
+    stopped.answers["baseline"] = replace(stopped.answers["baseline"], finish_reason="deadline")
+    assert [row["arm"] for row in unpaired_rows([(a_vote("both_bad"), stopped)])] == ["linear_aligned"]
+    assert [row["arm"] for row in unpaired_rows([(a_vote("both_bad"), with_texts(" ", "x"))])] == ["linear_aligned"]
 
 
-def test_datasets_opens_the_export_of_a_store(tmp_path: Path):
-    store = Store(tmp_path / "data")
-    for number, choice in enumerate((*CHOICES, "second")):
-        adapter = "" if number % 2 else "v3"
-        store.add_round(a_round(id=f"r{number}", adapter=adapter, settings={"seed": number, "ratio": 2.0}))
-        store.vote(Vote(f"r{number}", "ann", choice))
-    rows = list(preference_rows(store.votes()))
-    path = tmp_path / "pairs.jsonl"
-    assert write_jsonl(rows, path) == 3
-    dataset = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert {"prompt", "chosen", "rejected"} < set(dataset.column_names)
-    assert [row["round"] for row in dataset] == ["r0", "r1", "r4"]
-    assert [row["adapter"] for row in dataset] == ["v3", None, "v3"]
-    for row, written in zip(dataset, rows, strict=True):
-        assert {key: row[key] for key in written if key != "created"} == {
-            key: written[key] for key in written if key != "created"
-        }
+@pytest.mark.parametrize("choice", ["first", "second", "tie", "both_bad"])
+def test_every_vote_is_a_raw_row(choice: str):
+    stopped = a_round("linear_aligned", "baseline")
+    stopped.answers["baseline"] = replace(stopped.answers["baseline"], finish_reason="cancelled")
+    (row,) = vote_rows([(a_vote(choice), stopped)])
+    chosen = {"first": "linear_aligned", "second": "baseline"}.get(choice, "")
+    assert (row["choice"], row["chosen_arm"], row["first_arm"], row["second_arm"]) == (
+        choice, chosen, "linear_aligned", "baseline"
+    )  # fmt: skip
+    assert (row["first"], row["second"], row["second_finish"]) == (
+        TEXTS["linear_aligned"], TEXTS["baseline"], "cancelled"
+    )  # fmt: skip
+    assert row["dwell_seconds"] == 2.5
+
+
+def test_the_principle_enters_the_prompt_as_the_prompted_arm_saw_it():
+    (row,) = preference_rows([(a_vote("first"), a_round())], with_principles)
+    assert row["prompt"] == [
+        {"role": "system", "content": f"{SYSTEM_TEXT} Answer as a pirate."},
+        {"role": "user", "content": "What is pi?"},
+    ]
+    assert row["with_principle"] is True
+    several = [
+        {"text": "Be brief.", "weight": 1.0},
+        {"text": "Swear.", "weight": -1.0},
+        {"text": "Rhyme.", "weight": 0.5},
+    ]
+    (row,) = preference_rows([(a_vote("first"), a_round(principles=several))], with_principles)
+    assert row["prompt"][0]["content"] == f"{SYSTEM_TEXT} Be brief. Rhyme."
+    (row,) = preference_rows([(a_vote("first"), a_round(principles=[]))], with_principles)
+    assert row["prompt"][0]["content"] == SYSTEM_TEXT
+
+
+def test_the_study_of_an_item_is_named():
+    votes = [(a_vote("first"), a_round(item=4)), (a_vote("first"), a_round())]
+    assert [row["study"] for row in preference_rows(votes, studies={4: "Tone"})] == ["Tone", ""]
+
+
+def test_rows_have_exactly_the_columns_that_are_described():
+    vote = a_vote("first", edited_side="first", edited="Better.")
+    assert set(ROWS) == set(COLUMNS)
+    for format_, rows in ROWS.items():
+        for row in rows([(vote, a_round())]):
+            assert set(row) == {column.name for column in columns_of(format_)}, format_
+    ai = AIVote(
+        "run", 1, "pirate", "Be brief.", "by_length", "", rounds.a_round("r", "Why?").messages, "a", "bb", "first", 1.0,
+        1, 1, 1, "starter", "abc",
+    )  # fmt: skip
+    both = [*beside_annotators(preference_rows([(vote, a_round())])), *ai_preference_rows([ai], with_principles)]
+    assert len(both) == 2 and both[1]["prompt"][0]["content"] == f"{SYSTEM_TEXT} Be brief."
+    for row in both:
+        assert set(row) == {column.name for column in columns_of("preference", with_ai_votes=True)}

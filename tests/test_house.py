@@ -58,7 +58,15 @@ def test_insights_know_no_model_no_page_and_no_database():
 
 
 def test_adapter_folders_and_pairs_and_prompts_know_no_model():
-    assert not foreign("app.prompts", "app.refresh.pairs", "app.errors", "app.settings") & {
+    assert not foreign(
+        "app.prompts",
+        "app.refresh.pairs",
+        "app.refresh.pair_files",
+        "app.refresh.pair_rows",
+        "app.errors",
+        "app.settings",
+    ) & {
+        "pyarrow",
         "torch",
         "transformers",
         "gradio",
@@ -87,8 +95,13 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 
 def test_rendering_is_free_of_gradio():
-    modules = ("app.ui.render", "app.ui.online_render", "app.ui.label_render", "app.ui.sync_line")
+    modules = ("app.ui.render", "app.ui.online_render", "app.ui.label_render", "app.ui.data_render", "app.ui.sync_line")
     assert not foreign(*modules) & {"gradio", "gradio_client"}
+
+
+def test_exports_and_imports_know_no_model_and_no_page():
+    loaded = foreign("app.data", "app.data_card", "app.data_command", "app.import_pairs")
+    assert not loaded & {"torch", "transformers", "gradio", "datasets", "trl"}
 
 
 def test_votes_personas_and_turns_know_no_model():

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from app.errors import InputError, NotFoundError
-from app.refresh.pairs import FEWEST_PAIRS, HELD_OUT_SHARE, Pair, make_pair, read_pairs, split
+from app.refresh.pair_files import read_pairs
+from app.refresh.pairs import FEWEST_PAIRS, HELD_OUT_SHARE, Pair, make_pair, split
 
 GOOD = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
 USER, ASSISTANT = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}

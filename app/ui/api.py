@@ -1,12 +1,9 @@
 """The named endpoints with plain typed parameters, for `gradio_client` and plain HTTP. Thin: checks and work are the use cases'."""
 
 import random
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,12 +17,11 @@ from app.rounds import SAME_MEANING
 from app.services import Services
 from app.traces import described
 from personas import Persona
-from storage.export import ai_preference_rows, preference_rows, write_jsonl
 from storage.records import SavedPersona
 
 
 def add_endpoints(services: Services) -> None:
-    """Adds `/compare`, `/vote`, `/personas`, `/refresh` and `/export` to the page that is being built."""
+    """Adds `/compare`, `/vote`, `/personas`, `/rounds`, `/refresh` and `/publish` to the page that is being built."""
 
     def compare(
         prompt: str,
@@ -200,6 +196,7 @@ def add_endpoints(services: Services) -> None:
         seed: int = usual.seed,
         token: str = "",
         objective: str = usual.objective,
+        with_imported: bool = False,
     ) -> dict[str, Any]:
         """Learns an adapter from the stored choices of one persona, or of all where `persona` is empty.
 
@@ -212,6 +209,7 @@ def add_endpoints(services: Services) -> None:
             seed: of adapter, order and split.
             token: the owner's, where one is set; without it the version stays unpublished.
             objective: dpo, ipo (of per-token means) or slic.
+            with_imported: pairs that were imported, too.
 
         Returns:
             version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
@@ -229,9 +227,10 @@ def add_endpoints(services: Services) -> None:
             if persona:
                 services.catalogue.get(persona)
             publish = may_publish(services, token)
-            *_, outcome = services.learn.refresh(
-                services.learn.pairs(persona or None), persona, settings, publish=publish
-            )
+            pairs = services.learn.pairs(persona or None)
+            if with_imported:
+                pairs += services.learn.imported_pairs(persona or None)
+            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:
@@ -248,29 +247,9 @@ def add_endpoints(services: Services) -> None:
             services.learn.use(persona, version, token)
         return {"persona": persona, "version": version}
 
-    folder = Path(tempfile.mkdtemp(prefix="plumbline-export-"))
-
-    def export(token: str = "", with_ai_votes: bool = False) -> str:
-        """The decisive choices as JSON lines in TRL's preference format.
-
-        Args:
-            token: the owner's, where one is set.
-            with_ai_votes: judges' choices, too; their rows name an `annotator`.
-
-        Returns:
-            A file to download.
-        """
-        with errors_for_the_client():
-            services.learn.authorise(token)
-            path = folder / "preferences.jsonl"
-            ai_votes = services.store.ai_votes() if with_ai_votes else []
-            write_jsonl(chain(preference_rows(services.store.votes()), ai_preference_rows(ai_votes)), path)
-        return str(path)
-
     for function in (compare, vote, personas, rounds, publish):
         gr.api(function, api_name=function.__name__, concurrency_limit=16)
     gr.api(refresh, api_name="refresh", concurrency_limit=4)
-    _add_export(export)
 
 
 def _described(persona: Persona | SavedPersona) -> dict[str, Any]:
@@ -291,13 +270,6 @@ def may_publish(services: Services, token: str) -> bool:
         return False
     services.learn.authorise(token)
     return True
-
-
-def _add_export(export: Any) -> None:
-    # A file result needs a component; it is on no page.
-    token, file = gr.Textbox("", visible=False, label="token"), gr.File(visible=False, label="preferences.jsonl")
-    with_ai_votes = gr.Checkbox(False, visible=False, label="with_ai_votes")
-    gr.on([], export, [token, with_ai_votes], file, api_name="export")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
             label="Tether (beta)",
             info="Higher: stay closer to the original model",
         )
+    with_imported = gr.Checkbox(False, label="Learn from imported pairs, too", elem_id="with-imported")
     with gr.Row():
         learn = gr.Button("Learn from my choices", variant="primary", elem_id="learn")
         cancel = gr.Button("Stop learning", interactive=False, elem_id="stop-learning")
@@ -62,7 +63,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         )
         use = gr.Button("Use it", elem_id="use")
 
-    def run(scope: str, token: str, epochs: int, rate: float, beta: float) -> Iterator[dict]:
+    def run(scope: str, token: str, epochs: int, rate: float, beta: float, with_imported: bool) -> Iterator[dict]:
         yield {
             learn: gr.Button(interactive=False),
             cancel: gr.Button(interactive=True),
@@ -73,6 +74,8 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
             publish = may_publish(services, token)
             settings = checked(RefreshSettings, epochs=epochs or None, learning_rate=rate, beta=beta)
             pairs = services.learn.pairs(scope or None)
+            if with_imported:
+                pairs += services.learn.imported_pairs(scope or None)
             for item in services.learn.refresh(pairs, scope, settings, publish=publish):
                 shown = render.training(item) if isinstance(item, Step) else render.outcome(item)
                 yield {result: shown}
@@ -105,7 +108,7 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     shown = [learn, cancel, result, table, chosen, count]
     running = learn.click(
-        run, [scope, token, epochs, rate, beta], shown, concurrency_limit=4, trigger_mode="once", **quiet
+        run, [scope, token, epochs, rate, beta, with_imported], shown, concurrency_limit=4, trigger_mode="once", **quiet
     )
     cancel.click(stopped, scope, shown, cancels=[running], **quiet)
     use.click(change, [chosen, scope, token], shown, **quiet)

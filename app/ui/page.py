@@ -9,6 +9,8 @@ from app.services import Services
 from app.ui import render
 from app.ui.api import add_endpoints
 from app.ui.compare_tab import build_compare_tab, refreshed_choices
+from app.ui.data_api import add_data_endpoints
+from app.ui.data_tab import build_data_tab
 from app.ui.label_tab import build_label_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
@@ -28,6 +30,7 @@ def build_page(services: Services) -> gr.Blocks:
         add_version_endpoints(services)
         add_sync_endpoint(services)
         add_study_endpoints(services)
+        add_data_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -37,6 +40,8 @@ def build_page(services: Services) -> gr.Blocks:
             learn = build_learn_tab(services)
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
+        with gr.Tab("Data") as data_tab:
+            build_data_tab(services, data_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]

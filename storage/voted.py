@@ -1,0 +1,63 @@
+"""Votes with their rounds in portions, so that an export of a million of them needs the memory of a few hundred.
+
+It reads; it does not know what becomes of the votes.
+"""
+
+import json
+from collections.abc import Iterator
+
+from app.errors import NotFoundError
+from storage.database import DatabaseFile
+from storage.records import Round, Vote
+from storage.rows import round_of, vote_of
+
+PORTION = 500
+VOTES = """
+    select v.* from votes v join rounds r on r.id = v.round
+    where v.id > :after and (:persona is null or r.persona = :persona)
+    and (:study is null or r.item in (select id from study_items where study = :study))
+    order by v.id limit :portion
+"""
+NAMED = "(select value from json_each(:ids))"
+
+
+def voted(
+    database: DatabaseFile, persona: str | None = None, study: str | None = None, portion: int = PORTION
+) -> Iterator[tuple[Vote, Round]]:
+    """All votes, oldest first, each with its round; of one persona and of one study (by id) where given.
+
+    Every portion is a snapshot of its own: what is deleted in between does not come.
+    """
+    values = {"persona": persona, "study": study, "portion": portion, "after": 0}
+    while True:
+        with database.open() as db, db.atomic():
+            votes = list(db.query(VOTES, values))
+            ids = {"ids": json.dumps(sorted({row["round"] for row in votes}))}
+            rounds = list(db.query(f"select * from rounds where id in {NAMED}", ids))
+            answers: dict[str, list[dict]] = {row["id"]: [] for row in rounds}
+            for row in db.query(f"select * from answers where round in {NAMED} order by rowid", ids):
+                answers[row["round"]].append(row)
+        records = {row["id"]: round_of(row, answers[row["id"]]) for row in rounds}
+        yield from ((vote_of(row), records[row["round"]]) for row in votes)
+        if len(votes) < portion:
+            return
+        values["after"] = votes[-1]["id"]
+
+
+def study_names(database: DatabaseFile) -> dict[int, str]:
+    """The name of the study that each item is of."""
+    with database.open() as db:
+        return dict(db.execute("select i.id, s.name from study_items i join studies s on s.id = i.study").fetchall())
+
+
+def study_id(database: DatabaseFile, name: str) -> str:
+    """The id of a study by its name.
+
+    Raises:
+        NotFoundError: no such study; the message names those there are.
+    """
+    with database.open() as db:
+        ids = {row["name"]: row["id"] for row in db["studies"].rows_where(order_by="created, id")}
+    if name not in ids:
+        raise NotFoundError(f"the study {name[:60]!r} does not exist; there are {', '.join(ids)[:300] or 'none yet'}")
+    return ids[name]
