@@ -2,6 +2,8 @@
 
 from sqlite_utils import Database, Migrations
 
+from storage import tally_triggers
+
 migrations = Migrations("plumbline")
 
 
@@ -206,3 +208,9 @@ def m006_studies(db: Database) -> None:
     votes.create_index(["rater"])
     # What was really deleted: only that it was, so that a copy elsewhere (the Hub sync) deletes it, too.
     db["tombstones"].create({"id": int, "created": str, "kind": str, "key": str}, pk="id", not_null={"kind", "key"})
+
+
+@migrations()
+def m008_insights(db: Database) -> None:
+    """Counts of votes that triggers keep: `tallies` and `rater_tallies`, and `votes.counts`, whether a vote is among them."""
+    tally_triggers.make(db)

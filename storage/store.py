@@ -126,16 +126,12 @@ class Store:
 
     def count_decisive(self, persona: str | None = None) -> int:
         """How many votes prefer one of two different answers; counted by the database, see `export.decisive`."""
-        query = f"""
-            select count(*) from votes v join rounds r on r.id = v.round
-            join answers f on f.round = r.id and f.arm = r.first_arm
-            join answers s on s.round = r.id and s.arm = r.second_arm
-            where r.id in ({OF_PERSONA}) and f.text <> s.text
-            and trim(f.text, :space) <> '' and trim(s.text, :space) <> '' and v.choice in ('first', 'second')
-            and f.finish_reason not in ('cancelled', 'deadline') and s.finish_reason not in ('cancelled', 'deadline')
+        query = """
+            select coalesce(sum(votes), 0) from tallies
+            where (:persona is null or persona = :persona) and choice in ('first', 'second')
         """
         with self.database.open() as db:
-            return db.execute(query, {"persona": persona, "space": " \n\t\r"}).fetchone()[0]
+            return db.execute(query, {"persona": persona}).fetchone()[0]
 
     def counts(self) -> dict[str, int]:
         """How many rounds, votes, personas and versions are stored."""
