@@ -56,6 +56,7 @@ class Store:
                 # SQLite does not wait for this lock: while others use the file, a later opening changes the mode.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
+            self.database.keep_open()
 
     # --- rounds and votes
 

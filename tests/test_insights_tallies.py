@@ -54,7 +54,10 @@ def counted(votes: list[tuple[Vote, Round]], part: str = "all") -> dict[tuple, C
     return found
 
 
-def stored(store: Store, selection: Selection = Selection(), by: str = "all") -> dict[tuple, Counter]:
+ALL = Selection()
+
+
+def stored(store: Store, selection: Selection = ALL, by: str = "all") -> dict[tuple, Counter]:
     names = ("one_first", "one_second", "other_first", "other_second", "ties", "both_bad")
     called = {"ties": "tie"}
     return {
@@ -163,7 +166,7 @@ def test_annotators_votes_are_in_no_count(tmp_path: Path):
                 1,
                 "m",
                 "r",
-            )  # fmt: skip
+            )
         ]
         * 5
     )
@@ -202,7 +205,7 @@ def studied(tmp_path: Path) -> Store:
                 "repeat": 1.0,
                 "settings": "{}",
                 "state": "open",
-            }  # fmt: skip
+            }
         )
         for item in (1, 2):
             db["study_items"].insert({"id": item, "study": "s1", "position": item, "persona": "pirate", "messages": "[]"})  # fmt: skip
