@@ -11,6 +11,7 @@ from typing import Any
 
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
+from app.insights_command import add_insights_parser
 from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
@@ -238,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--port", type=int, default=None)
 
     add_online_parser(commands)
+    add_insights_parser(commands)
     return parser
 
 

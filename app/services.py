@@ -6,6 +6,7 @@ from app.catalogue import Catalogue
 from app.compare import Compare
 from app.decoding.engine import Engine
 from app.embedding import Embedder
+from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
@@ -42,6 +43,7 @@ class Services:
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
+    insights: Insights
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -80,4 +82,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
+        insights=Insights(store, learn.authorise),
     )

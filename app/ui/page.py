@@ -9,6 +9,7 @@ from app.services import Services
 from app.ui import render
 from app.ui.api import add_endpoints
 from app.ui.compare_tab import build_compare_tab, refreshed_choices
+from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
 from app.ui.theme import STYLE_SHEET, plumbline_theme
@@ -23,6 +24,7 @@ def build_page(services: Services) -> gr.Blocks:
         add_endpoints(services)
         add_online_endpoint(services)
         add_version_endpoints(services)
+        add_insights_endpoint(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -30,6 +32,8 @@ def build_page(services: Services) -> gr.Blocks:
             compare = build_compare_tab(services, rater)
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
+        with gr.Tab("Insights") as insights_tab:
+            build_insights_tab(services, insights_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]
