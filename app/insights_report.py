@@ -124,7 +124,7 @@ class Insights:
     def _background(self, selection: Selection, votes: tuple[int, int]) -> tuple[_Kept | None, bool]:
         with self._lock:
             kept = self._kept.get(selection)
-            if kept and (kept.votes == votes and not kept.fault or time.monotonic() - kept.at < FRESH_SECONDS):
+            if kept and ((kept.votes == votes and not kept.fault) or time.monotonic() - kept.at < FRESH_SECONDS):
                 return kept, False
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(

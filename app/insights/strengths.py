@@ -98,8 +98,9 @@ def _fit(duels: list[Duel], names: list[str]) -> Group:
     # The last one's strength is minus the sum of the others': they have mean 0.
     basis = np.vstack([np.eye(size - 1), -np.ones(size - 1)])
     model = sm.GLM(outcomes, design @ basis, family=sm.families.Binomial())
-    with warnings.catch_warnings():
-        # statsmodels says so of any fit without a residual, as of two entities; what it means was seen to above.
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        # statsmodels says so of any fit without a residual, as of two entities; what it means was seen to above. The scale of the
+        # residuals, which it then divides by nothing, is used nowhere.
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         plain = model.fit()
         errors = norm.isf(0.025) * _errors(plain, basis)
