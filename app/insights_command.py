@@ -41,7 +41,7 @@ def _lines(report: "Report") -> list[str]:  # noqa: F821
     for pair in quick.pairs:
         lines.append(f"{pair.one} preferred to {pair.other}: {told(pair.decisive)} of the decisive votes; ties as half {told(pair.half)}; {pair.ties} ties, {pair.both_bad} both bad")  # fmt: skip
         if pair.too_early:
-            missing = ", ".join(f"{n} for {rate:.0%}" for rate, n in pair.missing.items())
+            missing = ", ".join(f"{n} for {float(rate):.0%}" for rate, n in pair.missing.items())
             lines.append(f"  too early to say; still needed (power 80 %, alpha 5 %): {missing}")
     for pair in slow.clustered:
         lines.append(f"{pair.one} preferred to {pair.other}, over {pair.raters} raters (cluster bootstrap): {told(pair.decisive)}")  # fmt: skip

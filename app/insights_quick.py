@@ -60,7 +60,7 @@ def _versus(tally: Tally, by_day: bool, parts: dict[str, list[Part]]) -> Versus:
         ties=tally.ties,
         both_bad=tally.both_bad,
         too_early=tally.decisive < FEWEST_DECISIVE,
-        missing=votes_missing(tally.decisive),
+        missing={f"{rate:.2f}": votes for rate, votes in votes_missing(tally.decisive).items()},
         by_day=by_day,
         **parts,
     )

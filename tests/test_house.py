@@ -54,7 +54,10 @@ def test_storage_and_personas_know_no_models_and_no_page():
 
 
 def test_insights_know_no_model_no_page_and_no_database():
-    assert not foreign("app.insights") & {"torch", "transformers", "gradio", "sqlite_utils", "storage", "personas"}
+    assert not foreign(*modules_below("app/insights")) & {
+        *("torch", "transformers", "gradio", "sqlite_utils", "storage", "personas"),
+    }
+    assert not foreign("app.insights_report", "app.insights_slow", "app.insights_command") & {"torch", "gradio"}
 
 
 def test_adapter_folders_and_pairs_and_prompts_know_no_model():
@@ -79,7 +82,10 @@ def test_only_the_page_knows_gradio():
 
 
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render", "app.ui.online_render") & {"gradio", "gradio_client"}
+    assert not foreign("app.ui.render", "app.ui.online_render", "app.ui.insights_render", "app.ui.insights_plots") & {
+        "gradio",
+        "gradio_client",
+    }
 
 
 def test_votes_personas_and_turns_know_no_model():

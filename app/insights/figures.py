@@ -21,7 +21,7 @@ class Versus:
 
     decisive: ties left out. half: ties as half a win; answers that were both bad are in neither.
     as_first, as_second: decisive, where `one` stood first and second.
-    too_early, missing: whether there are fewer decisive votes than say anything, and how many more find a true rate of so much.
+    too_early, missing: whether there are fewer decisive votes than say anything, and how many more find a true rate of "0.55" and others.
     by_day: what `times` are: days, or else the Mondays of weeks.
     """
 
@@ -34,7 +34,7 @@ class Versus:
     ties: int
     both_bad: int
     too_early: bool
-    missing: dict[float, int]
+    missing: dict[str, int]  # JSON's names are texts
     personas: list[Part] = field(default_factory=list)
     studies: list[Part] = field(default_factory=list)
     times: list[Part] = field(default_factory=list)

@@ -3,6 +3,7 @@
 Names of personas, studies, raters and arms are escaped. The numbers stand in text beside every plot, so that none of it has to be seen.
 """
 
+import math
 from collections.abc import Callable
 from html import escape
 
@@ -13,6 +14,7 @@ from app.ui.insights_plots import interval_plot, time_plot
 from app.ui.render import ARM_TITLES
 
 Named = dict[str, str]
+LN2 = math.log(2)
 ON_THE_SPOT = "a principle written on the spot"
 
 
@@ -72,7 +74,7 @@ def _pair(pair: Versus, found: Report, persona_names: Named, is_open: bool) -> s
 
 def _verdict(pair: Versus, one: str, other: str, interval: tuple[float, float]) -> str:
     if pair.too_early:
-        more = ", ".join(f"{missing} more to find {rate:.0%}" for rate, missing in pair.missing.items())
+        more = ", ".join(f"{missing} more to find {float(rate):.0%}" for rate, missing in pair.missing.items())
         return (
             f"<b>Too early to say:</b> {pair.decisive.n} clear choice{'' if pair.decisive.n == 1 else 's'} so far, and below 20 "
             f"anything is possible. It takes {more} (power 80 %, alpha 5 %)."
@@ -84,7 +86,7 @@ def _verdict(pair: Versus, one: str, other: str, interval: tuple[float, float]) 
     )
     if interval[0] > 0.5 or interval[1] < 0.5:
         return f"{sentence} That is more than chance would give."
-    more = ", ".join(f"{missing} more for {rate:.0%}" for rate, missing in pair.missing.items() if missing)
+    more = ", ".join(f"{missing} more for {float(rate):.0%}" for rate, missing in pair.missing.items() if missing)
     still = f" A true preference so strong would be found with {more} (power 80 %)." if more else ""
     return f"{sentence} It could still be chance.{still}"
 
@@ -143,13 +145,15 @@ def _adjusted(found: Report) -> str:
             continue
         rate, low, high = fit.effect.rate
         rows.append(_row(name, Share(rate, fit.n, (low, high))))
-        covariates = {"standing first": fit.side, "e times as long": fit.length, "e times the markdown": fit.markdown}
+        # Length and markdown are logarithms, of which a doubling adds ln 2.
+        covariates = [("standing first", fit.side, 1.0), ("twice as long", fit.length, LN2), ("twice the markdown", fit.markdown, LN2)]  # fmt: skip
         parts = [
-            f"{what} {effect.value:+.2f} ({effect.interval[0]:+.2f} to {effect.interval[1]:+.2f})"
-            for what, effect in covariates.items()
+            f"{what} {unit * effect.value:+.2f} ({unit * effect.interval[0]:+.2f} to {unit * effect.interval[1]:+.2f})"
+            for what, effect, unit in covariates
             if effect
         ]
-        rows.append(f'<p class="pl-quiet">In log-odds: {"; ".join(parts)}. {fit.raters} raters.</p>')
+        added = f"What else adds to it, in log-odds: {'; '.join(parts)}. " if parts else ""
+        rows.append(f'<p class="pl-quiet">{added}{fit.raters} rater{"" if fit.raters == 1 else "s"}.</p>')
     if not rows:
         return ""
     return (
@@ -167,7 +171,7 @@ def _groups(found: Report) -> str:
             rate, low, high = strength.against_average
             shown = Share(rate, round(strength.n), (low, high))
             name = entity(strength.name)
-            rows.append(f'<div class="pl-figure"><span>{name[:1].upper() + name[1:]}</span>{interval_plot(shown)}<span>{told(shown)}; strength {strength.value:+.2f}</span></div>')  # fmt: skip
+            rows.append(f'<div class="pl-figure"><span>{name[:1].upper() + name[1:]}</span>{interval_plot(shown)}<span>{rate:.0%} ({low:.0%} to {high:.0%}), {strength.n:g} comparisons; strength {strength.value:+.2f}</span></div>')  # fmt: skip
         held = (
             '<p class="pl-quiet">One of them won or lost everything, where a strength would be without bound: each was given half a '
             "win and half a loss (log-F(1,1) prior).</p>"
