@@ -5,26 +5,20 @@ from pathlib import Path
 
 import pytest
 from gradio_client.exceptions import AppError
-from pydantic import SecretStr
 
-from app.services import build
-from app.settings import Settings
-from app.ui.page import build_page, launch
 from tests.rounds import add_choice
-from tests.test_api import TOKEN, Server
+from tests.test_api import TOKEN, Server, serving
 
 
 @pytest.fixture(scope="module")
 def server(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with an owner, on which 24 of 30 votes on pirates are for the aligned answer."""
-    data = tmp_path_factory.mktemp("insights")
-    services = build(Settings(data=data, model=str(tiny_folders["llama"]), device="cpu", admin_token=SecretStr(TOKEN)))
-    for number in range(30):
-        add_choice(services.store, number, "pirate", "first" if number < 24 else "second", f"rater{number % 5}")
-    demo = build_page(services)
-    _, url, _ = launch(demo, port=0, prevent_thread_lock=True)
-    yield Server(url, services)
-    demo.close()
+    with serving(tiny_folders["llama"], tmp_path_factory.mktemp("insights"), TOKEN) as running:
+        for number in range(30):
+            add_choice(
+                running.services.store, number, "pirate", "first" if number < 24 else "second", f"rater{number % 5}"
+            )
+        yield running
 
 
 def test_counts_come_at_once_and_the_rest_once_it_is_computed(server: Server):
@@ -47,7 +41,7 @@ def test_rows_of_raters_ask_for_the_owner_and_faults_are_sentences(server: Serve
     found = client.predict(raters=True, token=TOKEN, api_name="/insights")
     assert {row["name"] for row in found["quick"]["pairs"][0]["raters"]} == {f"rater{i}" for i in range(5)}
     for wrong in ({"persona": "nobody"}, {"study": "none"}):
-        with pytest.raises(AppError, match="'(nobody|none)'"):
+        with pytest.raises(AppError, match=r"'(nobody|none)'"):
             client.predict(**wrong, api_name="/insights")
 
 
