@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from app.insights.figures import Part, Quick, Versus
 from app.insights.power import FEWEST_DECISIVE, votes_missing
-from app.insights.rates import share
+from app.insights.rates import share, shares
 from storage.database import DatabaseFile, now
 from storage.tallies import Selection, Tally, days, tallies
 
@@ -67,10 +67,10 @@ def _versus(tally: Tally, by_day: bool, parts: dict[str, list[Part]]) -> Versus:
 
 
 def _parts(rows: Iterable[Tally]) -> dict[tuple[str, str], list[Part]]:
-    found: dict[tuple[str, str], list[Part]] = {}
-    for tally in map(oriented, rows):
-        part = Part(tally.part, share(tally.wins, tally.decisive), tally.ties, tally.both_bad)
-        found.setdefault((tally.one, tally.other), []).append(part)
+    turned, found = list(map(oriented, rows)), {}
+    decisive = shares([t.wins for t in turned], [t.decisive for t in turned])
+    for tally, its in zip(turned, decisive, strict=True):
+        found.setdefault((tally.one, tally.other), []).append(Part(tally.part, its, tally.ties, tally.both_bad))
     return found
 
 

@@ -128,8 +128,8 @@ class Store:
     def count_decisive(self, persona: str | None = None) -> int:
         """How many votes prefer one of two different answers; counted by the database, see `export.decisive`."""
         query = """
-            select coalesce(sum(votes), 0) from tallies
-            where (:persona is null or persona = :persona) and choice in ('first', 'second')
+            select coalesce(sum(one_first + one_second + other_first + other_second), 0) from tallies
+            where :persona is null or persona = :persona
         """
         with self.database.open() as db:
             return db.execute(query, {"persona": persona}).fetchone()[0]

@@ -9,6 +9,7 @@ from typing import Literal
 
 from app.errors import NotFoundError
 from storage.database import DatabaseFile
+from storage.tally_triggers import OUTCOMES
 
 Part = Literal["all", "persona", "study", "day", "week", "rater"]
 PARTS: dict[Part, str] = {
@@ -92,12 +93,7 @@ def tallies(database: DatabaseFile, selection: Selection, by: Part = "all") -> l
     """The counts between every two entities that met, a row a part; `one` is the name that sorts first."""
     table = "rater_tallies" if by == "rater" else "tallies"
     query = f"""
-        select {PARTS[by]} as part, min(first, second) as one, max(first, second) as other,
-            sum(votes * (choice = 'first' and first < second)) as one_first,
-            sum(votes * (choice = 'second' and first > second)) as one_second,
-            sum(votes * (choice = 'first' and first > second)) as other_first,
-            sum(votes * (choice = 'second' and first < second)) as other_second,
-            sum(votes * (choice = 'tie')) as ties, sum(votes * (choice = 'both_bad')) as both_bad
+        select {PARTS[by]} as part, one, other, {", ".join(f"sum({name}) as {name}" for name in OUTCOMES)}
         from {table} where {SELECTED} group by 1, 2, 3 order by 1, 2, 3
     """
     with database.open() as db:
