@@ -11,6 +11,7 @@ from typing import Any
 from app.data_command import add_data_parsers
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
+from app.insights_command import add_insights_parser
 from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
@@ -234,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     add_online_parser(commands)
     add_sync_parser(commands)
     add_study_parser(commands)
+    add_insights_parser(commands)
     return parser
 
 

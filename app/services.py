@@ -10,6 +10,7 @@ from app.decoding.engine import Engine
 from app.embedding import Embedder
 from app.hub import Sync
 from app.import_pairs import ImportPairs
+from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
@@ -55,6 +56,7 @@ class Services:
     visits: Visits
     data: Data
     imports: ImportPairs
+    insights: Insights
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -102,4 +104,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         visits=Visits(store),
         data=Data(store, learn.authorise),
         imports=ImportPairs(store, learn.authorise),
+        insights=Insights(store, learn.authorise),
     )

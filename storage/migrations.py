@@ -4,6 +4,8 @@ import sqlite3
 
 from sqlite_utils import Database, Migrations
 
+from storage import tally_triggers
+
 migrations = Migrations("plumbline")
 
 
@@ -283,6 +285,12 @@ def m007_imports_and_search(db: Database) -> None:
     # What is there already passes through the triggers once.
     for table, column in {"rounds": "messages", "answers": "text", "votes": "reason"}.items():
         db.execute(f"update {table} set {column} = {column}")
+
+
+@migrations()
+def m008_insights(db: Database) -> None:
+    """Counts of votes that triggers keep: `tallies` and `rater_tallies`, and `votes.counts`, whether a vote is among them."""
+    tally_triggers.make(db)
 
 
 @migrations()

@@ -58,6 +58,7 @@ class Store:
                 # SQLite does not wait for this lock: while others use the file, a later opening changes the mode.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
+            self.database.keep_open()
 
     # --- rounds and votes
 
@@ -124,16 +125,12 @@ class Store:
 
     def count_decisive(self, persona: str | None = None) -> int:
         """How many votes prefer one of two different answers; counted by the database, see `export.decisive`."""
-        query = f"""
-            select count(*) from votes v join rounds r on r.id = v.round
-            join answers f on f.round = r.id and f.arm = r.first_arm
-            join answers s on s.round = r.id and s.arm = r.second_arm
-            where r.id in ({OF_PERSONA}) and f.text <> s.text
-            and trim(f.text, :space) <> '' and trim(s.text, :space) <> '' and v.choice in ('first', 'second')
-            and f.finish_reason not in ('cancelled', 'deadline') and s.finish_reason not in ('cancelled', 'deadline')
+        query = """
+            select coalesce(sum(one_first + one_second + other_first + other_second), 0) from tallies
+            where :persona is null or persona = :persona
         """
         with self.database.open() as db:
-            return db.execute(query, {"persona": persona, "space": " \n\t\r"}).fetchone()[0]
+            return db.execute(query, {"persona": persona}).fetchone()[0]
 
     def counts(self) -> dict[str, int]:
         """How many rounds, votes, personas and versions are stored."""

@@ -9,10 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.insights_quick import quick
 from app.model import LanguageModel
 from app.starter import WEIGHTS_FOLDER
 from storage.store import Store
-from tests.benchmarks import growth, growth_storage, shapes, sides
+from storage.tallies import Selection
+from tests.benchmarks import growth, growth_storage, shapes, sides, votes
 from tests.benchmarks.limits import Limits, shares, step_bytes, token_operations
 from tests.benchmarks.race import Row, race, ratios, report
 
@@ -122,3 +124,12 @@ def test_the_filled_store_holds_what_it_says(tmp_path: Path):
     growth_storage.fill(store, 60)
     assert store.counts()["votes"] == store.counts()["rounds"] == store.count_decisive() == len(store.votes()) == 60
     assert 0 < store.count_decisive("p3") < 5
+
+
+def test_every_vote_of_the_benchmark_of_votes_is_counted(tmp_path: Path):
+    store = Store(tmp_path)
+    votes.fill(store, 600)
+    found = quick(store.database, Selection(), raters=True)
+    assert found.votes == len(store.votes()) == 600
+    assert sum(part.decisive.n for pair in found.pairs for part in pair.raters) == store.count_decisive() > 400
+    assert len(found.pairs) == 3 * votes.VERSIONS

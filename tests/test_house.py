@@ -54,7 +54,10 @@ def test_storage_and_personas_know_no_models_and_no_page():
 
 
 def test_insights_know_no_model_no_page_and_no_database():
-    assert not foreign("app.insights") & {"torch", "transformers", "gradio", "sqlite_utils", "storage", "personas"}
+    assert not foreign(*modules_below("app/insights")) & {
+        *("torch", "transformers", "gradio", "sqlite_utils", "storage", "personas"),
+    }
+    assert not foreign("app.insights_report", "app.insights_slow", "app.insights_command") & {"torch", "gradio"}
 
 
 def test_adapter_folders_and_pairs_and_prompts_know_no_model():
@@ -96,6 +99,7 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 def test_rendering_is_free_of_gradio():
     modules = ("app.ui.render", "app.ui.online_render", "app.ui.label_render", "app.ui.data_render", "app.ui.sync_line")
+    modules += ("app.ui.insights_render", "app.ui.insights_plots")
     assert not foreign(*modules) & {"gradio", "gradio_client"}
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from app.insights import share
+from app.insights.rates import shares
 
 
 @pytest.mark.parametrize(("successes", "n", "interval"), [(14, 20, (0.48, 0.85)), (65, 100, (0.55, 0.74))])
@@ -34,3 +35,9 @@ def test_intervals_hold_the_value_and_stay_within_0_and_1(n):
 def test_without_any_vote_everything_is_possible():
     nothing = share(0, 0)
     assert (nothing.value, nothing.n, nothing.interval) == (0.5, 0, (0.0, 1.0))
+
+
+def test_many_at_once_are_each_as_one_alone():
+    successes, counts = [0, 3, 6.5, 0, 9], [0, 7, 10, 4, 9]
+    assert shares(successes, counts) == [share(k, n) for k, n in zip(successes, counts, strict=True)]
+    assert shares([], []) == []

@@ -11,6 +11,7 @@ from app.ui.api import add_endpoints
 from app.ui.compare_tab import build_compare_tab, refreshed_choices
 from app.ui.data_api import add_data_endpoints
 from app.ui.data_tab import build_data_tab
+from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
@@ -31,6 +32,7 @@ def build_page(services: Services) -> gr.Blocks:
         add_sync_endpoint(services)
         add_study_endpoints(services)
         add_data_endpoints(services)
+        add_insights_endpoint(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -42,6 +44,8 @@ def build_page(services: Services) -> gr.Blocks:
             build_label_tab(services, rater, label_tab)
         with gr.Tab("Data") as data_tab:
             build_data_tab(services, data_tab)
+        with gr.Tab("Insights") as insights_tab:
+            build_insights_tab(services, insights_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]
