@@ -316,6 +316,10 @@ def test_refresh_takes_an_objective_and_the_version_tells_it(guarded: Server, ob
         ({"arms": "amulett"}, "amulett"),
         ({"adapter": "../../etc"}, "must be a version such as v3"),
         ({"adapter": "v77"}, "'v77' does not exist"),
+        ({"adapter": "v1*9"}, "weight of v1 is 9; it must be 0 to 3"),
+        ({"arms": "adapter_guided", "adapter": "none"}, "no adapter to guide it"),
+        ({"amulet_alpha": 9}, "amulet_alpha is 9.*less than or equal to 4"),
+        ({"guide_top_k": "ten"}, "guide_top_k is 'ten'"),
         ({"seed": -2}, "seed is -2"),
     ],
 )
