@@ -43,12 +43,6 @@ def add_endpoints(services: Services) -> None:
         blind: bool = False,
         rater: str = "",
         traces: bool = False,
-        amulet_alpha: float = 2.0,
-        amulet_lambda: float = 2.0,
-        amulet_eta: float = 10.0,
-        amulet_steps: int = 60,
-        guide_weight: float = 1.0,
-        guide_top_k: int = 10,
     ) -> dict[str, Any]:
         """Answers one prompt by several arms of one model.
 
@@ -69,12 +63,6 @@ def add_endpoints(services: Services) -> None:
             rater: a secret of your own that later votes come with.
             traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
                 against the baseline, in nats.
-            amulet_alpha: of the arm amulet: worth of the principle's difference; 0 is the prompted arm.
-            amulet_lambda: of the arm amulet: pull back to the prompted arm.
-            amulet_eta: of the arm amulet: learning rate.
-            amulet_steps: of the arm amulet: rounds a token.
-            guide_weight: of the arm adapter_guided: the adapter's say; 0 is the original model.
-            guide_top_k: of the arm adapter_guided: how many of the original's likeliest tokens there are to choose from.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -86,12 +74,6 @@ def add_endpoints(services: Services) -> None:
                 "temperature": temperature,
                 "max_new_tokens": max_new_tokens,
                 "kl_budget": kl_budget or None,
-                "amulet_alpha": amulet_alpha,
-                "amulet_lambda": amulet_lambda,
-                "amulet_eta": amulet_eta,
-                "amulet_steps": amulet_steps,
-                "guide_weight": guide_weight,
-                "guide_top_k": guide_top_k,
             }
             settings = checked(
                 DecodeSettings, **values, seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed
