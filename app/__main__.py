@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from app.best_of_command import add_best_of_parser
 from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.online_command import add_online_parser
@@ -256,6 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--port", type=int, default=None)
 
     add_online_parser(commands)
+    add_best_of_parser(commands)
     return parser
 
 

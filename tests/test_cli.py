@@ -120,6 +120,17 @@ def test_further_arms_and_their_settings_can_be_asked_for(capsys: pytest.Capture
     assert "weight of v1 is 9; it must be 0 to 3" in refused(capsys, *ASK, "--persona", "pirate", "--adapter", "v1*9")
 
 
+def test_best_of_one_is_the_prompted_arm_and_of_three_one_of_them(capsys: pytest.CaptureFixture[str]):
+    ask = [*ASK, "--persona", "pirate"]
+    prompted = printed(capsys, *ask, "--arms", "principle_prompted", "--json")["arms"]["principle_prompted"]["text"]
+    best = ["best-of", *ask[1:], "--annotator", "implicit", "--json"]
+    assert printed(capsys, *best, "--count", "1")["text"] == prompted
+    found = printed(capsys, *best, "--count", "3", "--temperature", "1")
+    assert len(found["answers"]) == 3 and found["text"] in found["answers"] and found["annotator"] == "implicit"
+    assert found["cost"]["forwards"] == 2 and len(set(found["answers"])) == 3
+    assert "33 answers were asked for" in refused(capsys, *best, "--count", "33")
+
+
 def test_compare_without_json_prints_the_texts(capsys: pytest.CaptureFixture[str]):
     assert main([*ASK, "--persona", "pirate"]) == 0
     out = capsys.readouterr().out
