@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
-from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.insights_command import add_insights_parser
 from app.online_command import add_online_parser
@@ -18,6 +19,16 @@ from app.settings import Settings
 from app.study_command import add_study_parser
 from app.sync_command import add_sync_parser
 from app.versions_command import add_parser
+
+# Settings of the arms beyond the three, each an option of its own name.
+FURTHER_SETTINGS = {
+    "amulet_alpha": "of the arm amulet: worth of the principle's difference; 0 is the prompted arm",
+    "amulet_lambda": "of the arm amulet: pull back to the prompted arm",
+    "amulet_eta": "of the arm amulet: learning rate",
+    "amulet_steps": "of the arm amulet: rounds a token",
+    "guide_weight": "of the arm adapter_guided: the adapter's say; 0 is the original model",
+    "guide_top_k": "of the arm adapter_guided: how many of the original's likeliest tokens there are to choose from",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +58,7 @@ def compare(options: argparse.Namespace) -> int:
         temperature=options.temperature,
         seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
         max_new_tokens=options.max_new_tokens,
+        **{name: getattr(options, name) for name in FURTHER_SETTINGS},
     )
     request = checked(
         Request,
@@ -177,14 +189,21 @@ def _parser() -> argparse.ArgumentParser:
         "--framing", choices=list(FRAMINGS), default="principle", help="how the principle enters the prompt"
     )
     one.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
-    one.add_argument("--adapter", metavar="V", help="a version such as v3, or none; default: what is published")
-    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c")
+    one.add_argument(
+        "--adapter",
+        metavar="V",
+        help="a version such as v3, a mixture such as v3*1.5 or v2*0.5+v4*0.5, or none; default: what is published",
+    )
+    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c", help=f"of {', '.join(ALL_ARMS)}")
     one.add_argument("--ratio", type=float, default=defaults.ratio, help="step size; 0 is the prompted arm")
     one.add_argument("--kl-budget", type=float, default=None, help="at most so many nats a token")
     one.add_argument("--top-p", type=float, default=defaults.top_p)
     one.add_argument("--temperature", type=float, default=defaults.temperature, help="0 is greedy")
     one.add_argument("--seed", type=int, default=None, help="default: drawn by lot")
     one.add_argument("--max-new-tokens", type=int, default=defaults.max_new_tokens)
+    for name, told in FURTHER_SETTINGS.items():
+        default = getattr(defaults, name)
+        one.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=told)
     one.add_argument("--json", action="store_true", help="one JSON object on standard output")
     one.add_argument(
         "--traces",
@@ -236,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sync_parser(commands)
     add_study_parser(commands)
     add_insights_parser(commands)
+    add_best_of_parser(commands)
     return parser
 
 

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalogue import Catalogue
-from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
+from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings, build_arms
 from app.decoding.run import Run
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
@@ -46,7 +46,8 @@ class Principle(BaseModel):
 class Request(BaseModel):
     """What a person asks for. Either `persona` or `principles`; `messages` ends with the user's turn.
 
-    adapter: a version, "none" for the original model, or None for what is published for the persona.
+    adapter: a version, a mixture such as "v2*0.5+v4*0.5", "none" for the original model, or None for what is published for the
+        persona.
     blind: only the two arms that are voted on are run, and their sides are drawn by lot.
     traces: whether to tell how every token came about; not where blind, since that would tell the arms apart.
     """
@@ -128,14 +129,14 @@ class Compare:
         principles = self._principles(request)
         messages = _checked_messages(request.messages)
         voted = request.voted_arms
-        if len(set(voted)) != 2 or not set(voted) <= set(ARM_NAMES):
+        if len(set(voted)) != 2 or not set(voted) <= set(ALL_ARMS):
             raise InputError(
-                f"the arms to vote on are {', '.join(voted)[:80]}; they must be two different ones of {', '.join(ARM_NAMES)}"
+                f"the arms to vote on are {', '.join(voted)[:80]}; they must be two different ones of {', '.join(ALL_ARMS)}"
             )
-        arms = tuple(arm for arm in ARM_NAMES if arm in (voted if request.blind else request.arms))
-        if not arms or not set(request.arms) <= set(ARM_NAMES):
+        arms = tuple(arm for arm in ALL_ARMS if arm in (voted if request.blind else request.arms))
+        if not arms or not set(request.arms) <= set(ALL_ARMS):
             raise InputError(
-                f"the arms are {', '.join(request.arms)[:80] or 'none'}; choose one or more of {', '.join(ARM_NAMES)}"
+                f"the arms are {', '.join(request.arms)[:80] or 'none'}; choose one or more of {', '.join(ALL_ARMS)}"
             )
         if request.blind and request.traces:
             raise InputError(
@@ -147,11 +148,17 @@ class Compare:
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
+        adapter = self.resolve_adapter(request.adapter, request.persona)
+        if "adapter_guided" in arms and not adapter:
+            raise InputError(
+                "the arm adapter_guided was asked for, and the original model answers here, with no adapter to guide it; "
+                "choose a version such as v3, or leave the arm out"
+            )
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
         return Comparison(
             round_id=secrets.token_urlsafe(12),
             request=request,
-            adapter=self.resolve_adapter(request.adapter, request.persona),
+            adapter=adapter,
             principles=principles,
             chats=chats,
             contexts=[self.model.chat_ids(chat) for chat in chats],
@@ -234,14 +241,14 @@ class Compare:
             comparison.cancelled.set()
 
     def resolve_adapter(self, wanted: str | None, persona: str) -> str:
-        """The version to answer with: the one named, or what is published for the persona; "" is the original model.
+        """The version or mixture to answer with: the one named, or what is published for the persona; "" is the original model.
 
         Raises:
             InputError, NotFoundError: no such version, or one of another model.
         """
         if wanted is None:
             return self._versions.in_use(persona)
-        return "" if wanted in ("", "none") else self._versions.checked(wanted)
+        return "" if wanted in ("", "none") else self._versions.answering(wanted)
 
     def _principles(self, request: Request) -> list[Principle]:
         if request.persona and request.principles:
@@ -260,9 +267,7 @@ class Compare:
         return list(request.principles)
 
     def _decoding(self, comparison: Comparison, has_gone: HasGone) -> tuple[Run, str | None]:
-        settings, adapter = comparison.request.settings, comparison.adapter or None
-        if adapter:
-            self.model.load_adapter(adapter, self._versions.adapters.path(adapter))
+        settings, adapter = comparison.request.settings, self._versions.load(comparison.adapter)
         room = self.model.context_length - max(map(len, comparison.contexts))
         settings = settings.model_copy(update={"max_new_tokens": min(settings.max_new_tokens, room)})
         weights = torch.tensor([p.weight for p in comparison.principles], device=self.model.device)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
+from app.adapter_blend import add_blend
 from app.cache import joins, new_cache
 from app.errors import InputError, ModelError, first_line
 from app.pretrained import load_pretrained
@@ -50,8 +51,9 @@ class LanguageModel:
         self.name, self.revision, self.tokenizer = name, revision, tokenizer
         self._model = model.eval().requires_grad_(False)
         self._peft: PeftModel | None = None
-        self._folders: dict[str, Path] = {}
-        self._made_room: dict[str, Path] = {}
+        # By name, how to load it again; the longest unasked for first.
+        self._loaded: dict[str, Callable[[], None]] = {}
+        self._made_room: dict[str, Callable[[], None]] = {}
         self._active: str | None = None
         # Before any adapter wraps them. transformers' Conv1D, of GPT-2, keeps its weight the other way round.
         self.linear_layers: dict[str, tuple[int, int]] = {
@@ -276,8 +278,7 @@ class LanguageModel:
         Raises:
             ModelError: the folder is gone, or holds no adapter that fits this model in every tensor.
         """
-        if name in self._folders:
-            self._folders[name] = self._folders.pop(name)
+        if self._is_loaded(name):
             return
         if not all((folder / file).is_file() for file in (SAFETENSORS_WEIGHTS_NAME, CONFIG_NAME)):
             # peft would look for the folder's name on the hub, and for a pickle.
@@ -297,11 +298,39 @@ class LanguageModel:
             raise ModelError(
                 f"the adapter in {folder} cannot be used with the model {self.name!r}: {first_line(error)}"
             ) from error
+        self._keep(name, partial(self.load_adapter, name, folder))
+
+    def blend_adapter(self, name: str, weights: dict[str, float], folders: dict[str, Path]) -> None:
+        """Makes the weighted sum of saved adapters available under `name`; does nothing if it is, and is held as `load_adapter` does.
+
+        Args:
+            name: of the sum, without a dot.
+            weights: by adapter, at least one, and few beside `LOADED_ADAPTERS`; see `app.adapter_blend`.
+            folders: of each adapter.
+
+        Raises:
+            ModelError: as `load_adapter` says.
+        """
+        if self._is_loaded(name):
+            return
+        for part in weights:
+            self.load_adapter(part, folders[part])
+        with torch.inference_mode(False):  # as in `load_adapter`
+            add_blend(self._with_adapters(), name, weights)
+        self._keep(name, partial(self.blend_adapter, name, weights, folders))
+
+    def _is_loaded(self, name: str) -> bool:
+        # It was asked for, so it is the last to make room.
+        if name in self._loaded:
+            self._loaded[name] = self._loaded.pop(name)
+        return name in self._loaded
+
+    def _keep(self, name: str, load_again: Callable[[], None]) -> None:
         self._active = "?"
-        self._folders[name] = folder
-        while len(self._folders) > LOADED_ADAPTERS:
-            oldest = next(iter(self._folders))
-            self._made_room[oldest] = self._folders[oldest]
+        self._loaded[name] = load_again
+        while len(self._loaded) > LOADED_ADAPTERS:
+            oldest = next(iter(self._loaded))
+            self._made_room[oldest] = self._loaded[oldest]
             self.drop_adapter(oldest)
 
     def save_adapter(self, name: str, folder: Path) -> None:
@@ -321,7 +350,7 @@ class LanguageModel:
 
     def drop_adapter(self, name: str) -> None:
         """Forgets an adapter; the original model and the others stay."""
-        self._folders.pop(name, None)
+        self._loaded.pop(name, None)
         if self._peft is not None and name in self._peft.peft_config:
             self._peft.set_adapter("unused")  # peft warns of an active adapter that goes
             self._peft.delete_adapter(name)
@@ -340,8 +369,8 @@ class LanguageModel:
         if adapter is None:
             self._peft.base_model.disable_adapter_layers()
         else:
-            if adapter in self._made_room and adapter not in self._folders:
-                self.load_adapter(adapter, self._made_room[adapter])
+            if adapter in self._made_room and adapter not in self._loaded:
+                self._made_room[adapter]()
                 del self._made_room[adapter]
             self._peft.base_model.enable_adapter_layers()
             self._peft.set_adapter(adapter)

@@ -2,6 +2,7 @@
 
 import logging
 
+from app import blends
 from app.errors import InputError, NotFoundError
 from app.model import LanguageModel
 from app.refresh.adapters import AdapterFolder
@@ -53,3 +54,36 @@ class Versions:
                 f"this one is {self._model.name} ({self._model.revision})"
             )
         return version
+
+    def answering(self, wanted: str) -> str:
+        """A version or a mixture such as `v2*0.5+v4*0.5` by name, checked as above and written in one way; "" is the original model.
+
+        Raises:
+            InputError: also where a mixture is malformed, see `blends.parse`.
+            NotFoundError: no such version.
+        """
+        if not blends.is_blend(wanted):
+            return self.checked(wanted)
+        weights = blends.parse(wanted)
+        for version in weights:
+            self.checked(version)
+        return blends.name(weights)
+
+    def load(self, adapter: str) -> str | None:
+        """Makes what `answering` returned available in the model, on the thread that owns it.
+
+        Returns:
+            What the model calls it; None for the original.
+
+        Raises:
+            NotFoundError, ModelError: a version is gone, or its files do not fit.
+        """
+        if not adapter:
+            return None
+        if not blends.is_blend(adapter):
+            self._model.load_adapter(adapter, self.adapters.path(adapter))
+            return adapter
+        weights = blends.parse(adapter)
+        name = adapter.replace(".", ",")  # a dot would part it in two among the names of tensors
+        self._model.blend_adapter(name, weights, {version: self.adapters.path(version) for version in weights})
+        return name

@@ -196,6 +196,12 @@ def test_principle_of_ones_own_and_ratio_0(server: Server):
     assert result["answers"]["principle_prompted"]["text"] == result["answers"]["linear_aligned"]["text"]
 
 
+def test_an_arm_beyond_the_three_answers_where_it_is_named(server: Server):
+    result = compare(server.client(), arms="amulet")
+    assert list(result["answers"]) == ["amulet"] and result["answers"]["amulet"]["text"]
+    assert result["round_id"] is None and result["settings"]["amulet_alpha"] == 2
+
+
 def test_traces_come_with_an_open_comparison_only(server: Server):
     found = compare(server.client(), traces=True)
     lengths = {arm: len(answer["token_ids"]) for arm, answer in found["answers"].items()}
@@ -321,6 +327,8 @@ def test_refresh_takes_an_objective_and_the_version_tells_it(guarded: Server, ob
         ({"arms": "amulett"}, "amulett"),
         ({"adapter": "../../etc"}, "must be a version such as v3"),
         ({"adapter": "v77"}, "'v77' does not exist"),
+        ({"adapter": "v1*9"}, "weight of v1 is 9; it must be 0 to 3"),
+        ({"arms": "adapter_guided", "adapter": "none"}, "no adapter to guide it"),
         ({"seed": -2}, "seed is -2"),
     ],
 )

@@ -5,9 +5,10 @@ import random
 import pytest
 import torch
 
-from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
+from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings, build_arms
 from app.decoding.batch import Batch
 from app.decoding.engine import Engine, decode
+from app.decoding.guidance import guided_logits
 from app.decoding.run import Run
 from app.decoding.trace import trace
 from app.errors import InputError
@@ -42,10 +43,10 @@ def collect(said, outcomes):
         said.setdefault(run, []).extend((e.arm, e.token, e.finish_reason) for e in outcome)
 
 
-def alone(model, run):
+def alone(model, run, adapter=None):
     """What a run says with the model for itself."""
     engine, said = Engine(model.forward_with), {}
-    engine.add(run)
+    engine.add(run, adapter)
     while engine.busy:
         collect(said, engine.step())
     return said[run]
@@ -93,6 +94,84 @@ def test_answers_do_not_depend_on_who_else_is_there(kind, tiny_folders):
     assert not engine.busy and not engine.waiting()
 
 
+def add_adapter(model, name, seed):
+    """An adapter that answers differently from the original model."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for parameter in model.new_adapter(name, 4, seed):
+            parameter.normal_(0, 0.2)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])
+def test_nor_do_they_where_an_arm_reads_two_models(kind, tiny_folders):
+    model = LanguageModel.load(str(tiny_folders[kind]))
+    for seed, name in enumerate(("one", "two")):
+        add_adapter(model, name, seed)
+    chance = random.Random(kind)
+    wishes = [
+        {
+            "prompt": chance.choice(PROMPTS),
+            "names": ["adapter_guided", *chance.sample(ALL_ARMS[:-1], chance.randint(0, 2))] if i % 3 else ["amulet"],
+            "temperature": chance.choice((0.0, 0.9)),
+            "guide_weight": chance.choice((0.5, 1.5)),
+            "seed": i,
+            "max_new_tokens": chance.randint(1, 12),
+        }
+        for i in range(9)
+    ]
+    adapters = [chance.choice((None, "one", "one", "two")) for _ in wishes]
+    expected = [alone(model, make_run(model, **wish), a) for wish, a in zip(wishes, adapters, strict=True)]
+    engine, said, runs = Engine(model.forward_with, joins=model.joins, at_once=4), {}, []
+    while len(runs) < len(wishes) or engine.busy:
+        for _ in range(chance.randint(0, 2)):
+            if len(runs) < len(wishes):
+                runs.append(make_run(model, **wishes[len(runs)]))
+                engine.add(runs[-1], adapters[len(runs) - 1])
+        collect(said, engine.step())
+    assert [said[run] for run in runs] == expected
+
+
+def test_guided_by_an_adapter_against_whole_forwards_without_a_cache(llama):
+    add_adapter(llama, "one", 0)
+    run = make_run(llama, names=("adapter_guided",), guide_weight=1.5, guide_top_k=5)
+    said = [token for _, token, _ in alone(llama, run, "one") if token is not None]
+    ids, expected = contexts_of(llama, PROMPTS[0])[0], []
+    with torch.inference_mode():
+        for _ in range(12):
+            row = torch.tensor([ids + expected])
+            original, personal = (llama.logits(row, torch.ones_like(row), adapter)[0, -1] for adapter in (None, "one"))
+            token = int(guided_logits(original, personal, 1.5, 5).argmax())
+            if token in llama.end_ids:
+                break
+            expected.append(token)
+    assert said == expected and len(said) > 3
+    assert expected != [token for _, token, _ in alone(llama, make_run(llama, names=("baseline",)), "one")]
+
+
+def test_guided_without_weight_is_the_original_model_whatever_adapter_answers(llama):
+    add_adapter(llama, "one", 0)
+    arms = [
+        alone(llama, make_run(llama, names=(name,), guide_weight=0.0, guide_top_k=256), adapter)
+        for name, adapter in (("adapter_guided", "one"), ("baseline", None), ("baseline", "one"))
+    ]
+    tokens = [[token for _, token, _ in said] for said in arms]
+    assert tokens[0] == tokens[1] != tokens[2]
+
+
+def test_two_runs_that_read_two_models_take_one_forward_of_each_a_step(llama):
+    add_adapter(llama, "one", 0)
+    counted = Counted(llama)
+    engine = Engine(counted)
+    for prompt in PROMPTS[:2]:
+        engine.add(make_run(llama, prompt, names=("adapter_guided", "baseline"), guide_weight=3.0), "one")
+        engine.step()
+    before = len(counted.shapes)
+    engine.step()
+    # The original model reads a row for each run; the adapter one for each of its arms, or one where both say the same.
+    adapted, original = counted.shapes[before:]
+    assert original == (2, 1) and adapted[0] in (2, 3, 4)
+
+
 def test_arms_that_say_the_same_are_computed_once(llama):
     counted = Counted(llama)
     engine = Engine(counted)
@@ -131,7 +210,7 @@ def test_where_rows_cannot_be_put_together_they_go_on_apart(llama, monkeypatch):
     def no_memory(self, other):
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr(Batch, "join", no_memory)
+    monkeypatch.setattr(Batch, "joining", no_memory)
     engine, said, runs = Engine(llama.forward_with), {}, [make_run(llama), make_run(llama, PROMPTS[2])]
     for run in runs:
         engine.add(run)

@@ -74,6 +74,12 @@ def test_compare_prints_exactly_what_is_promised(capsys: pytest.CaptureFixture[s
         "seed": 3,
         "max_new_tokens": 8,
         "no_repeat_ngram": 0,
+        "amulet_alpha": 2.0,
+        "amulet_lambda": 2.0,
+        "amulet_eta": 10.0,
+        "amulet_steps": 60,
+        "guide_weight": 1.0,
+        "guide_top_k": 10,
     }
     assert list(report["contexts"]) == ["base", "principle"]
     model = LanguageModel.load(str(tiny_folders["llama"]))
@@ -101,6 +107,28 @@ def test_traces_tell_of_every_token(capsys: pytest.CaptureFixture[str]):
         assert len(told) == len(report["arms"][arm]["token_ids"]) > 0
         assert all(len(token["contexts"]) == (2 if arm == "linear_aligned" else 1) for token in told)
     assert any(token["kl"] > 0 for token in report["traces"]["linear_aligned"])
+
+
+def test_further_arms_and_their_settings_can_be_asked_for(capsys: pytest.CaptureFixture[str]):
+    command = [*ASK, "--persona", "pirate", "--arms", "amulet,principle_prompted", "--amulet-alpha", "0", "--json"]
+    report = printed(capsys, *command)
+    texts = {arm: answer["text"] for arm, answer in report["arms"].items()}
+    assert texts["amulet"] == texts["principle_prompted"] and report["settings"]["amulet_alpha"] == 0
+    assert "amulet_steps is 0" in refused(capsys, *ASK, "--persona", "pirate", "--amulet-steps", "0")
+    assert "no adapter to guide it" in refused(capsys, *ASK, "--persona", "pirate", "--arms", "adapter_guided")
+    assert "'v1' does not exist" in refused(capsys, *ASK, "--persona", "pirate", "--adapter", "v1*2")
+    assert "weight of v1 is 9; it must be 0 to 3" in refused(capsys, *ASK, "--persona", "pirate", "--adapter", "v1*9")
+
+
+def test_best_of_one_is_the_prompted_arm_and_of_three_one_of_them(capsys: pytest.CaptureFixture[str]):
+    ask = [*ASK, "--persona", "pirate"]
+    prompted = printed(capsys, *ask, "--arms", "principle_prompted", "--json")["arms"]["principle_prompted"]["text"]
+    best = ["best-of", *ask[1:], "--annotator", "implicit", "--json"]
+    assert printed(capsys, *best, "--count", "1")["text"] == prompted
+    found = printed(capsys, *best, "--count", "3", "--temperature", "1")
+    assert len(found["answers"]) == 3 and found["text"] in found["answers"] and found["annotator"] == "implicit"
+    assert found["cost"]["forwards"] == 2 and len(set(found["answers"])) == 3
+    assert "33 answers were asked for" in refused(capsys, *best, "--count", "33")
 
 
 def test_compare_without_json_prints_the_texts(capsys: pytest.CaptureFixture[str]):

@@ -463,3 +463,44 @@ def test_comparison_beside_a_training_step_is_not_disturbed(services: Services):
     assert texts(services) == alone
     training.close()
     drain(services)
+
+
+# --- mixtures of versions, and arms beyond the three
+
+
+def test_a_mixture_of_versions_answers_and_is_stored_under_one_name(services: Services):
+    add_version(services, "v1", seed=1)
+    add_version(services, "v2", seed=2)
+    written = [texts(services, adapter=a) for a in ("none", "v1", "v1*1", "v1*0", "v1*0.5+v2*0.5", " v2*0.5 + v1*0.50")]
+    original, first, one, nothing, mean, same = written
+    assert one == first != original == nothing
+    assert mean == same and mean not in (original, first, texts(services, adapter="v2"))
+    comparison = begin(services, adapter="v2*0.50+v1*1")
+    finish(services, comparison)
+    assert services.store.round(comparison.round_id).adapter == "v1+v2*0.5"
+    assert begin(services, adapter="v1*0").adapter == ""
+
+
+@pytest.mark.parametrize("adapter", ["v1*9", "v1+v1", "v1*x", "*", "v1+../v2"])
+def test_a_malformed_mixture_is_refused_before_anything_is_computed(services: Services, adapter: str):
+    add_version(services, "v1", seed=1)
+    with pytest.raises(InputError, match=r"adapter|weight"):
+        begin(services, adapter=adapter)
+    with pytest.raises(NotFoundError, match="'v7'"):
+        begin(services, adapter="v1*0.5+v7*0.5")
+
+
+def test_further_arms_answer_where_they_are_asked_for(services: Services):
+    add_version(services, "v1", seed=1)
+    settings = {"temperature": 0, "max_new_tokens": 24, "amulet_alpha": 0, "guide_weight": 0, "guide_top_k": 256}
+    found = texts(
+        services, arms=("amulet", "principle_prompted", "adapter_guided"), adapter="v1*0.5", settings=settings
+    )
+    assert list(found) == ["principle_prompted", "amulet", "adapter_guided"]
+    assert found["amulet"] == found["principle_prompted"]
+    assert found["adapter_guided"] == texts(services, arms=("baseline",), adapter="none", settings=settings)["baseline"]
+
+
+def test_without_an_adapter_there_is_none_to_guide(services: Services):
+    with pytest.raises(InputError, match="no adapter to guide it; choose a version"):
+        begin(services, arms=("baseline", "adapter_guided"), adapter="none")

@@ -40,7 +40,9 @@ def test_decoding_knows_token_ids_only():
     assert all(name.startswith("app.decoding") or name == "app.errors" for name in inside - {"app"}), inside
 
 
-@pytest.mark.parametrize("module", ["app.decoding.rules", "app.refresh.objectives"])
+@pytest.mark.parametrize(
+    "module", ["app.decoding.rules", "app.decoding.amulet", "app.decoding.guidance", "app.refresh.objectives"]
+)
 def test_pure_maths_loads_torch_and_nothing_else(module: str):
     assert foreign(module) - foreign("torch") == {"app"}
     assert {name for name in loaded_by(module) if name.startswith("app.")} == {module, module.rpartition(".")[0]}
@@ -62,6 +64,7 @@ def test_insights_know_no_model_no_page_and_no_database():
 
 def test_adapter_folders_and_pairs_and_prompts_know_no_model():
     assert not foreign(
+        "app.blends",
         "app.prompts",
         "app.refresh.pairs",
         "app.refresh.pair_files",

@@ -164,7 +164,7 @@ def test_an_adapter_that_does_not_fit_in_every_tensor_is_refused(llama, tmp_path
     with pytest.raises(ModelError, match="cannot be used with the model"):
         llama.load_adapter("v1", tmp_path / "v1")
     assert torch.allclose(llama.logits(ids, mask, None), before, atol=1e-6)
-    assert "v1" not in llama._peft.peft_config and list(llama._folders) == ["v10"]
+    assert "v1" not in llama._peft.peft_config and list(llama._loaded) == ["v10"]
 
 
 def test_a_folder_without_safetensors_is_refused_and_no_pickle_is_read(llama, tmp_path):
@@ -198,7 +198,7 @@ def test_only_the_last_adapters_stay_loaded(llama, tmp_path):
     llama.drop_adapter("one")
     for i in range(12):
         llama.load_adapter(f"v{i}", tmp_path / "one")
-    assert list(llama._folders) == [f"v{i}" for i in range(4, 12)]
+    assert list(llama._loaded) == [f"v{i}" for i in range(4, 12)]
     ids, mask = ids_and_mask(llama)
     llama.logits(ids, mask, "v11")
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.decoding import rules
+from app.decoding.guidance import guided_logits
 
 CASES = json.loads((Path(__file__).parent / "vectors" / "linear_alignment.json").read_text())["cases"]
 ONE = torch.ones(1)
@@ -108,3 +109,30 @@ def test_some_token_always_remains_even_where_the_rule_hates_the_nucleus():
     base = torch.tensor([30.0, 0.0, 0.0])
     log_probs = rules.aligned_log_probs(base, prompted, ONE, 20.0, 0.5, 0.5)
     assert log_probs.exp().tolist() == [1.0, 0.0, 0.0]
+
+
+# --- one model guided by another
+
+
+def test_guided_by_hand():
+    original = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    personal = torch.tensor([0.1, 0.3, 0.5, 0.1]).log()
+    # Of the first two tokens the original gives 5/8 and 3/8, the personal model 1/4 and 3/4: log-ratios log(2/5) and log 2.
+    found = guided_logits(original, personal, 2.0, 2)
+    assert found[:2].tolist() == pytest.approx([math.log(0.5 * 0.4**2), math.log(0.3 * 4)])
+    assert found[2:].tolist() == [-math.inf] * 2
+
+
+@pytest.mark.parametrize("top_k", [1, 10, 50, 256])
+def test_weight_0_is_the_original_and_weight_1_the_personal_model_among_the_first_tokens(top_k):
+    original, personal = random_logits(8, 3, 50), random_logits(9, 3, 50)
+    first = original >= original.topk(min(top_k, 50)).values[..., -1:]
+    for weight, model in ((0.0, original), (1.0, personal)):
+        found = guided_logits(original, personal, weight, top_k)
+        assert torch.equal(found.isfinite(), first)
+        assert torch.allclose(found.softmax(-1), model.masked_fill(~first, -math.inf).softmax(-1), atol=1e-6)
+
+
+def test_guided_by_itself_a_model_says_what_it_says():
+    original = random_logits(10, 50)
+    assert torch.allclose(guided_logits(original, original, 3.0, 50), original, atol=1e-5)

@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from app.decoding import rules
+from app.decoding.amulet import step_size
+from app.decoding.guidance import guided_logits
 
 ARM_NAMES = ("baseline", "principle_prompted", "linear_aligned")
+# Other methods of the field, for whoever asks for them by name.
+FURTHER_ARMS = ("amulet", "adapter_guided")
+ALL_ARMS = ARM_NAMES + FURTHER_ARMS
 
 
 class DecodeSettings(BaseModel):
@@ -21,6 +27,10 @@ class DecodeSettings(BaseModel):
     seed: every arm draws from a generator of its own with this seed.
     max_new_tokens: the longest answer, in tokens.
     no_repeat_ngram: no run of so many words stands twice in an answer; 0 for no such rule.
+    amulet_alpha, amulet_lambda, amulet_eta, amulet_steps: see `amulet.step_size`; the authors' numbers. An alpha of 0 is the
+        prompted arm.
+    guide_weight, guide_top_k: see `guidance.guided_logits`; how much the adapter counts, and how many tokens there are to choose
+        from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +42,13 @@ class DecodeSettings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63)
     max_new_tokens: int = Field(160, ge=1, le=4096)
     no_repeat_ngram: int = Field(0, ge=0, le=64)
+    # Within these bounds the step stays below 200 times the difference that the principle makes.
+    amulet_alpha: float = Field(2.0, ge=0, le=4, allow_inf_nan=False)
+    amulet_lambda: float = Field(2.0, ge=2, le=20, allow_inf_nan=False)
+    amulet_eta: float = Field(10.0, ge=0.1, le=100, allow_inf_nan=False)
+    amulet_steps: int = Field(60, ge=1, le=100)
+    guide_weight: float = Field(1.0, ge=0, le=5, allow_inf_nan=False)
+    guide_top_k: int = Field(10, ge=1, le=256)
 
 
 @dataclass(frozen=True)
@@ -41,18 +58,20 @@ class Arm:
     name: shown to people and stored.
     contexts: indices into the comparison's contexts; each is a row of the batch, and all advance by the same token.
     next_log_probs: from logits of those contexts, shape (contexts, vocabulary), to log-probabilities, shape (vocabulary,).
+    original: contexts that the original model reads too, whatever adapter answers; their logits come before the others.
     """
 
     name: str
     contexts: tuple[int, ...]
     next_log_probs: Callable[[Tensor], Tensor]
+    original: tuple[int, ...] = ()
 
 
 def build_arms(names: list[str], weights: Tensor, settings: DecodeSettings) -> list[Arm]:
     """The arms by name, over the contexts `[base, principle 1, ..., principle n]`.
 
     Args:
-        names: of `ARM_NAMES`.
+        names: of `ALL_ARMS`.
         weights: of the principles, shape (principles,).
         settings: shared by all arms.
     """
@@ -69,6 +88,16 @@ def build_arms(names: list[str], weights: Tensor, settings: DecodeSettings) -> l
             logits[0], logits[1:], weights, settings.ratio, top_p, temperature, settings.kl_budget
         )
 
+    amulet_ratio = step_size(settings.amulet_alpha, settings.amulet_lambda, settings.amulet_eta, settings.amulet_steps)
+
+    def amulet(logits: Tensor) -> Tensor:
+        mixed = rules.mix_logits(logits[0], logits[1:], weights, torch.full_like(weights, amulet_ratio))
+        return rules.plain_log_probs(mixed, top_p, temperature)
+
+    def guided(logits: Tensor) -> Tensor:
+        steered = guided_logits(logits[0], logits[1], settings.guide_weight, settings.guide_top_k)
+        return rules.plain_log_probs(steered, top_p, temperature)
+
     everything = tuple(range(len(weights) + 1))
     one = len(weights) == 1 and float(weights[0]) == 1.0
     arms = {
@@ -78,5 +107,8 @@ def build_arms(names: list[str], weights: Tensor, settings: DecodeSettings) -> l
         if one
         else Arm("principle_prompted", everything, prompted),
         "linear_aligned": Arm("linear_aligned", everything, aligned),
+        "amulet": Arm("amulet", everything, amulet),
+        # The adapter holds what was asked for, so neither model is told.
+        "adapter_guided": Arm("adapter_guided", (0,), guided, original=(0,)),
     }
     return [arms[name] for name in names]

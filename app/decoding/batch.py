@@ -1,5 +1,6 @@
 """Rows of token ids with one left-padded key-value cache: prefill, copy rows, advance, join, drop rows. Knows no arms, no rules."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -56,8 +57,9 @@ class Batch:
         if unused and _trim_left(self._cache, unused):
             self._mask = self._mask[:, unused:]
 
-    def join(self, other: "Batch") -> None:
-        """Puts the rows of another batch of the same model below these; the narrower is left-padded to the wider.
+    def joining(self, other: "Batch") -> Callable[[], None]:
+        """Makes what it takes to put the rows of another batch of the same model below these; the narrower is left-padded to the
+        wider. Calling the result does it. Until then nothing is touched: where memory runs out, both batches go on.
 
         Every layer of both caches has to keep all its columns (no sliding windows).
         """
@@ -67,13 +69,17 @@ class Batch:
             (_below(mine.keys, theirs.keys, missing, surplus), _below(mine.values, theirs.values, missing, surplus))
             for mine, theirs in zip(self._cache.layers, other._cache.layers, strict=True)
         ]
-        # Nothing of this batch is touched before all of it is made: where memory runs out, its rows go on.
-        for layer, (keys, values) in zip(self._cache.layers, layers, strict=True):
-            layer.keys, layer.values = keys, values
         pad = torch.nn.functional.pad
-        self._mask = torch.cat([pad(self._mask, (missing, 0)), pad(other._mask, (surplus, 0))])
-        self._next_position = torch.cat([self._next_position, other._next_position])
-        self.logits = torch.cat([self.logits, other.logits])
+        mask = torch.cat([pad(self._mask, (missing, 0)), pad(other._mask, (surplus, 0))])
+        positions = torch.cat([self._next_position, other._next_position])
+        logits = torch.cat([self.logits, other.logits])
+
+        def change() -> None:
+            for layer, (keys, values) in zip(self._cache.layers, layers, strict=True):
+                layer.keys, layer.values = keys, values
+            self._mask, self._next_position, self.logits = mask, positions, logits
+
+        return change
 
     def advance(self, tokens: list[int]) -> None:
         """Appends one token to every row."""

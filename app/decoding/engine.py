@@ -12,7 +12,8 @@ from itertools import accumulate
 import torch
 
 from app.decoding.arms import Arm, DecodeSettings
-from app.decoding.batch import Batch, Forward
+from app.decoding.batch import Forward
+from app.decoding.batches import Batches
 from app.decoding.run import Run, TokenEvent
 from app.errors import InputError, PlumblineError
 
@@ -24,10 +25,10 @@ Outcome = list[TokenEvent] | Exception
 
 @dataclass
 class _Group:
-    """Runs that share a batch: those of one adapter version. `rows` counts each run's rows in the batch as it is now."""
+    """Runs that go together: those of one adapter version. `rows` counts each run's rows as they are now."""
 
     adapter: str | None
-    batch: Batch
+    batch: Batches
     runs: list[Run]
     rows: list[int]
 
@@ -148,7 +149,12 @@ class Engine:
 
     def _begin(self, adapter: str | None, runs: list[Run], begun: list[_Group]) -> list[tuple[Run, Outcome]]:
         """Reads the contexts of new runs, equal ones once; they are a group of their own until the next step."""
-        batch = Batch(self._forward(adapter), [ids for run in runs for ids in run.contexts], 0, self._device)
+        rows = [
+            (None if original else adapter, ids)
+            for run in runs
+            for ids, original in zip(run.contexts, run.original, strict=True)
+        ]
+        batch = Batches(self._forward, rows, 0, self._device)
         begun.append(_Group(adapter, batch, list(runs), [len(run.contexts) for run in runs]))
         return []
 

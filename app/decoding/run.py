@@ -32,8 +32,8 @@ class TokenEvent:
 class Run:
     """Decodes the arms of one comparison from logits that somebody else computes.
 
-    A row is a context with what was written after it. Arms that read the same context and have said the same so far share a
-    row, and part where they choose different tokens.
+    A row is a context with what was written after it. Arms that read the same context by the same model and have said the same so
+    far share a row, and part where they choose different tokens.
 
     Args:
         contexts: token ids of each context; `Arm.contexts` points into this list.
@@ -61,10 +61,13 @@ class Run:
         self._traces, self._word_starts = traces, word_starts
         self._written: dict[str, list[int]] = {arm.name: [] for arm in arms}
         self._generators = {arm.name: torch.Generator().manual_seed(settings.seed) for arm in arms}
-        used = sorted({context for arm in arms for context in arm.contexts})
-        self.contexts = [contexts[i] for i in used]
+        read = {arm.name: [*((i, True) for i in arm.original), *((i, False) for i in arm.contexts)] for arm in arms}
+        used = sorted({row for rows in read.values() for row in rows})
+        self.contexts = [contexts[i] for i, _ in used]
+        # Of each context, whether the original model reads it, whatever adapter answers.
+        self.original = [original for _, original in used]
         # Each running arm with the rows that it reads.
-        self._running = [(arm, [used.index(i) for i in arm.contexts]) for arm in arms]
+        self._running = [(arm, [used.index(row) for row in read[arm.name]]) for arm in arms]
         self._position = 0
         self.parents: list[int] = list(range(len(used)))
         self.tokens: list[int] = []
@@ -77,7 +80,7 @@ class Run:
     @property
     def most_rows(self) -> int:
         """The most rows that it will ever need, when every arm has gone a way of its own."""
-        return sum(len(arm.contexts) for arm, _ in self._running)
+        return sum(len(rows) for _, rows in self._running)
 
     @property
     def longest(self) -> int:

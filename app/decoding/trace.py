@@ -17,7 +17,8 @@ class TokenTrace:
 
     chosen: the most likely tokens of the arm itself with their probabilities, after nucleus and temperature.
     contexts: the same for every context it reads, of the bare model: first the one without a principle where the arm reads it.
-    kl: `KL(arm || prompted)` in nats, 0 for an arm that reads one context; with several principles the last context stands for prompted.
+    kl: `KL(arm || prompted)` in nats, 0 for an arm that reads one context; with several principles the last context stands for
+        prompted, and for an arm that is guided by an adapter what the adapter says.
     shift: `log p_arm(token) - log p_base(token)` in nats, 0 for an arm that reads one context.
     """
 

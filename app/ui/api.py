@@ -53,8 +53,8 @@ def add_endpoints(services: Services) -> None:
             seed: the same for every arm; -1 draws one.
             max_new_tokens: the longest answer, in tokens.
             kl_budget: at most so many nats a token; 0 means no limit.
-            adapter: "published", "none" or a version such as v3.
-            arms: names separated by commas.
+            adapter: "published", "none", a version such as v3, or a mixture such as v3*1.5 or v2*0.5+v4*0.5.
+            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided.
             blind: only the two arms to vote on, as first and second; which is which is told by /vote.
             rater: a secret of your own that later votes come with.
             traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
