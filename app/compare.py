@@ -69,11 +69,13 @@ class Progress:
 
     place: where the comparison stands in line; 0 once it is being answered.
     traces: by arm, one for each token of its answer; empty unless they were asked for.
+    ends: by arm, where each token ends in the text, see `TextStream`.
     """
 
     answers: dict[str, Answer]
     place: int = 0
     traces: dict[str, list[TokenTrace]] = field(default_factory=dict)
+    ends: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -190,7 +192,7 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                progress = Progress(dict(answers), traces=traces)
+                progress = Progress(dict(answers), 0, traces, {arm: stream.ends for arm, stream in streams.items()})
                 if progress.done:
                     self._save(comparison, answers)
                 yield progress

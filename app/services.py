@@ -16,6 +16,7 @@ from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
+from app.share import Share
 from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.worker import Worker
@@ -42,6 +43,7 @@ class Services:
     versions: Versions
     manage: ManageVersions
     upload: UploadVersion
+    share: Share
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -80,4 +82,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
+        share=Share(store),
     )

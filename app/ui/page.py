@@ -8,10 +8,11 @@ from app.refresh.adapter_files import LARGEST
 from app.services import Services
 from app.ui import render
 from app.ui.api import add_endpoints
-from app.ui.compare_tab import build_compare_tab, refreshed_choices
+from app.ui.compare_form import refreshed_choices
+from app.ui.compare_tab import build_compare_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
-from app.ui.theme import STYLE_SHEET, plumbline_theme
+from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
 
 
@@ -27,7 +28,7 @@ def build_page(services: Services) -> gr.Blocks:
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
         with gr.Tab("Compare"):
-            compare = build_compare_tab(services, rater)
+            compare = build_compare_tab(services, rater, demo)
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
 
@@ -52,7 +53,8 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             server_port=port,
             prevent_thread_lock=prevent_thread_lock,
             theme=plumbline_theme(),
-            css_paths=[STYLE_SHEET],
+            css_paths=STYLE_SHEETS,
+            head="".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS),
             footer_links=["api", "settings"],
             run_history=False,
             enable_monitoring=False,

@@ -5,7 +5,9 @@ from pathlib import Path
 from gradio.themes import Base
 from gradio.themes.utils import colors, sizes
 
-STYLE_SHEET = Path(__file__).parent / "assets" / "style.css"
+ASSETS = Path(__file__).parent / "assets"
+STYLE_SHEETS = [ASSETS / "style.css", ASSETS / "pull.css"]
+SCRIPTS = [ASSETS / "pull.js"]
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
 MONOSPACE = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace"]
 
