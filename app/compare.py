@@ -7,7 +7,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,8 +15,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalogue import Catalogue
-from app.decoding.arms import ARM_NAMES, DecodeSettings, build_arms
-from app.decoding.run import Run
+from app.decoding.arms import ARM_NAMES, Arm, DecodeSettings, build_arms
+from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
 from app.errors import InputError
@@ -176,7 +176,7 @@ class Compare:
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
         try:
-            for events in self._serving.stream(partial(self._decoding, comparison)):
+            for events in self.events(comparison, partial(_arms, comparison)):
                 if isinstance(events, Place):
                     yield Progress(dict(answers), events.number)
                     continue
@@ -198,6 +198,19 @@ class Compare:
                 yield progress
         finally:
             del self._running[comparison.round_id]
+
+    def events(
+        self, comparison: Comparison, arms: Callable[[torch.Tensor], list[Arm]]
+    ) -> Iterator[list[TokenEvent] | Place]:
+        """Gets in line with arms over the comparison's contexts; yields places, then the events of every step.
+
+        Args:
+            arms: made from the weights of the principles, shape (principles,).
+
+        Raises:
+            BusyError: too much is waiting.
+        """
+        return self._serving.stream(partial(self._decoding, comparison, arms))
 
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
@@ -230,7 +243,9 @@ class Compare:
             raise InputError(f"{len(request.principles)} principles were given; 8 are the most at once")
         return list(request.principles)
 
-    def _decoding(self, comparison: Comparison, has_gone: HasGone) -> tuple[Run, str | None]:
+    def _decoding(
+        self, comparison: Comparison, arms: Callable[[torch.Tensor], list[Arm]], has_gone: HasGone
+    ) -> tuple[Run, str | None]:
         settings, adapter = comparison.request.settings, comparison.adapter or None
         if adapter:
             self.model.load_adapter(adapter, self._versions.adapters.path(adapter))
@@ -239,7 +254,7 @@ class Compare:
         weights = torch.tensor([p.weight for p in comparison.principles], device=self.model.device)
         run = Run(
             comparison.contexts,
-            build_arms(list(comparison.arms), weights, settings),
+            arms(weights),
             settings,
             self.model.end_ids,
             stop=lambda: comparison.cancelled.is_set() or has_gone(),
@@ -271,6 +286,10 @@ class Compare:
                 answers=answers,
             )
         )
+
+
+def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:
+    return build_arms(list(comparison.arms), weights, comparison.request.settings)
 
 
 def _checked_messages(messages: tuple[tuple[str, str], ...]) -> list[Message]:

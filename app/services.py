@@ -17,6 +17,7 @@ from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
 from app.share import Share
+from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.worker import Worker
@@ -44,6 +45,7 @@ class Services:
     manage: ManageVersions
     upload: UploadVersion
     share: Share
+    sweep: Sweep
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -65,6 +67,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     versions = Versions(model, store, adapters)
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+    compare = Compare(model, serving, store, catalogue, versions)
     learn = Learn(model, worker, store, versions, settings.admin_token)
     return Services(
         settings=settings,
@@ -73,7 +76,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         model=model,
         worker=worker,
         serving=serving,
-        compare=Compare(model, serving, store, catalogue, versions),
+        compare=compare,
         label=Label(store),
         learn=learn,
         rounds=Rounds(store, embedder, learn.authorise),
@@ -83,4 +86,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
         share=Share(store),
+        sweep=Sweep(model, worker, compare),
     )

@@ -116,10 +116,10 @@ def test_the_plumb_hangs_straight_for_the_plain_answer_and_leans_with_the_steps(
 
 
 def test_a_real_comparison_tells_one_piece_a_trace(llama):
+    import torch
+
     from app.decoding.arms import build_arms
     from app.decoding.engine import decode
-
-    import torch
 
     settings = DecodeSettings(max_new_tokens=24, seed=3)
     contexts = [llama.text_ids("Why is the sky blue?"), llama.text_ids("Answer as a captain. Why is the sky blue?")]

@@ -1,11 +1,15 @@
 """What is asked and how, on the tab *Compare*: persona, prompt, strength and the folded settings. Knows no round and no answer."""
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from app.errors import PlumblineError
+from app.compare import Principle, Request
+from app.decoding.arms import DecodeSettings
+from app.errors import PlumblineError, checked
 from app.label import rater_of
 from app.prompts import FRAMINGS, frame
 from app.services import Services
@@ -24,7 +28,7 @@ class Form:
     """The components of the form.
 
     filled: those that a persona or a round fills, in the order of `filling`.
-    asked: what a comparison is asked with, in the order of `app.ui.compare_tab`.
+    asked: what a comparison is asked with, in the order of `request_of`.
     """
 
     persona: gr.Dropdown
@@ -178,6 +182,41 @@ def is_unchanged(services: Services, persona_id: str, principle: str, framing: s
     """Whether the fields still say what the persona says."""
     persona = services.catalogue.get(persona_id)
     return (persona.principle, persona.framing) == (principle.strip(), framing) and framing in FRAMINGS
+
+
+def request_of(
+    services: Services, asked: Sequence[Any], said: Sequence[tuple[str, str]], traces: bool = False
+) -> Request:
+    """What the form asks for.
+
+    Args:
+        asked: values in the order of `Form.asked`.
+        said: the conversation so far, as (role, text).
+        traces: whether the pull is to be seen; a blind comparison never shows it.
+
+    Raises:
+        InputError, NotFoundError: a value is out of bounds, or the persona does not exist.
+    """
+    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version = asked
+    settings = checked(
+        DecodeSettings,
+        ratio=ratio,
+        temperature=temperature,
+        top_p=top_p,
+        kl_budget=budget or None,
+        max_new_tokens=length,
+        seed=random.SystemRandom().randrange(2**31) if seed is None or seed == -1 else seed,
+    )
+    known = persona if persona != OWN and is_unchanged(services, persona, principle, framing) else OWN
+    return Request(
+        messages=(*map(tuple, said), ("user", prompt)),
+        persona=known,
+        principles=() if known else (Principle(text=principle, framing=framing),),
+        settings=settings,
+        adapter=None if version == "published" else version,
+        blind=blind,
+        traces=traces and not blind,
+    )
 
 
 def refreshed_choices(services: Services) -> list[gr.Dropdown]:

@@ -1,6 +1,5 @@
 """The tab *Compare*: ask, watch the arms stream, see the pull, vote. Layout and wiring; what happens is decided in the use cases."""
 
-import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,24 +7,23 @@ from typing import Any
 import gradio as gr
 
 from app import example
-from app.compare import Principle, Request
-from app.decoding.arms import ARM_NAMES, DecodeSettings
-from app.errors import PlumblineError, checked
+from app.decoding.arms import ARM_NAMES
+from app.errors import PlumblineError
 from app.label import rater_of
 from app.services import Services
 from app.ui import compare_panes as told
 from app.ui import pull_render, render
 from app.ui.compare_form import (
-    OWN,
     QUIET,
     Form,
     build_question,
     build_settings,
     filling,
-    is_unchanged,
+    request_of,
     wire_form,
 )
 from app.ui.share import RoundBar, build_bar, build_talk, round_links, wire_bar
+from app.ui.sweep_section import build_sweep_section
 
 SECONDS_BETWEEN_UPDATES = 0.06
 PULLS = [
@@ -73,9 +71,11 @@ def build_compare_tab(
             bar = RoundBar(**talk, **build_bar())
             pull = gr.Radio(PULLS, value="shift", label="Show the pull", elem_id="pull")
             gr.HTML(pull_render.legend())
+            build_sweep_section(services, form, bar.messages)
 
-    def compare(prompt: str, persona_id: str, principle: str, framing: str, ratio: float, temperature: float, top_p: float, budget: float,
-                length: int, seed: float | None, blind: bool, version: str, pull: str, said: list[tuple[str, str]], secret: str) -> Iterator[dict]:  # fmt: skip
+    def compare(*values: Any) -> Iterator[dict]:
+        *asked, pull, said, secret = values
+        blind = dict(zip(form.asked, asked, strict=True))[form.blind]
         yield {
             **{button: gr.Button(interactive=False) for button in (run, undo, bar.again, bar.go_on, *cards)},
             round_id: "",
@@ -88,20 +88,7 @@ def build_compare_tab(
         }
         idle = {**{button: gr.Button(interactive=True) for button in (run, *cards)}, stop: gr.Button(interactive=False)}
         try:
-            settings = checked(
-                DecodeSettings, ratio=ratio, temperature=temperature, top_p=top_p, kl_budget=budget or None, max_new_tokens=length,
-                seed=random.SystemRandom().randrange(2**31) if seed is None or seed == -1 else seed,
-            )  # fmt: skip
-            known = persona_id if persona_id != OWN and is_unchanged(services, persona_id, principle, framing) else OWN
-            request = Request(
-                messages=(*map(tuple, said), ("user", prompt)),
-                persona=known,
-                principles=() if known else (Principle(text=principle, framing=framing),),
-                settings=settings,
-                adapter=None if version == "published" else version,
-                blind=blind,
-                traces=pull != "off" and not blind,
-            )
+            request = request_of(services, asked, said, traces=pull != "off")
             comparison = services.compare.start(request, rater_of(secret))
             # Stop needs the id that comes with it.
             yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
@@ -124,7 +111,7 @@ def build_compare_tab(
             finished, whole = told.running_panes(comparison, progress), None
         else:
             whole = told.whole_pull(progress, services.model.decode)
-            finished = told.open_panes(progress.answers, comparison.arms, settings.ratio, pull=whole)
+            finished = told.open_panes(progress.answers, comparison.arms, request.settings.ratio, pull=whole)
         yield {
             **idle,
             **{button: gr.Button(interactive=True) for button in (bar.again, *votes.values())},
@@ -141,8 +128,7 @@ def build_compare_tab(
         return [render.status(line, error=True), *buttons]
 
     def compare_anew(*values: Any) -> Iterator[dict]:
-        asked = dict(zip(inputs, values, strict=True))
-        yield from compare(*{**asked, form.seed: -1}.values())
+        yield from compare(*{**dict(zip(inputs, values, strict=True)), form.seed: -1}.values())
 
     def vote(choice: str, id_: str, since: float, whole: pull_render.Pull | None, secret: str) -> dict:
         try:
