@@ -79,11 +79,16 @@ def test_only_the_page_knows_gradio():
 
 
 def test_rendering_is_free_of_gradio():
-    assert not foreign("app.ui.render", "app.ui.online_render") & {"gradio", "gradio_client"}
+    renderers = ["render", "online_render", "pull_render", "share_render", "sweep_render", "compare_panes"]
+    assert not foreign(*(f"app.ui.{name}" for name in renderers)) & {"gradio", "gradio_client"}
+
+
+def test_the_pull_is_drawn_without_a_model():
+    assert not foreign("app.ui.pull_render", "app.ui.share_render", "app.example") & {"torch", "transformers", "gradio"}
 
 
 def test_votes_personas_and_turns_know_no_model():
-    assert not foreign("app.label", "app.catalogue", "app.worker") & {"torch", "transformers", "gradio"}
+    assert not foreign("app.label", "app.share", "app.catalogue", "app.worker") & {"torch", "transformers", "gradio"}
 
 
 def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need():

@@ -123,7 +123,12 @@ def wire_bar(
 
     changed = [bar.messages, bar.talk, bar.fresh, form.prompt, bar.go_on, status]
     bar.go_on.click(continue_from, [parts["round_id"], rater], changed, **QUIET)
-    bar.fresh.click(lambda: _talking(bar, []), None, [bar.messages, bar.talk, bar.fresh], **QUIET)
+    bar.fresh.click(
+        lambda: {**_talking(bar, []), status: render.status("A new conversation: the next prompt is its first.")},
+        None,
+        [bar.messages, bar.talk, bar.fresh, status],
+        **QUIET,
+    )
     by_link = [form.persona, *form.filled, bar.messages, bar.talk, bar.fresh, panes, bar.links, status]
     demo.load(open_link, None, by_link, **QUIET)
     with gr.Accordion("My rounds", open=False, elem_id="my-rounds") as mine:

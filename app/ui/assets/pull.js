@@ -40,6 +40,11 @@
   };
 
   const place = (token) => {
+    if (innerWidth <= 640) { // on a phone at the lower edge, where no finger covers it
+      Object.assign(card.style, {position: "fixed", left: "8px", top: "auto", bottom: "8px"});
+      return;
+    }
+    Object.assign(card.style, {position: "absolute", bottom: "auto"});
     const [at] = token.getClientRects(), width = card.offsetWidth, height = card.offsetHeight;
     const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - width - 8));
     const below = at.bottom + 8 + height < innerHeight || at.top < height + 8;
