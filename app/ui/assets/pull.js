@@ -119,7 +119,10 @@
     const button = event.target.closest?.("[data-copy]");
     if (!button) return;
     const text = button.dataset.copy || button.closest("section").querySelector(".pl-text").textContent;
-    await navigator.clipboard.writeText(text.startsWith("?") ? new URL(text, location).href : text);
+    const copied = text.startsWith("?") ? new URL(text, location).href : text;
+    // Browsers have a clipboard on https and on localhost only.
+    if (!navigator.clipboard) return void window.prompt("Copy this:", copied);
+    await navigator.clipboard.writeText(copied);
     button.textContent = "Copied";
     button.addEventListener("blur", () => (button.textContent = "Copy"), {once: true});
   });
