@@ -64,10 +64,10 @@ def test_a_first_visitor_finds_an_example_and_asks_about_its_tokens(shared: Serv
     assert by_level[0] != by_level[4]
     assert by_level[4].startswith("4px")
     page.page.locator("#pull input").nth(1).check()
-    assert page.page.locator(".pl-legend[data-of=kl]").is_visible()
+    page.page.locator(".pl-legend[data-of=kl]").wait_for()
     assert page.page.locator(".pl-legend[data-of=shift]").is_hidden()
     page.page.locator("#pull input").nth(2).check()
-    assert page.page.locator(".pl-legend[data-of=kl]").is_hidden()
+    page.page.locator(".pl-legend[data-of=kl]").wait_for(state="hidden")
     assert line.evaluate("e => getComputedStyle(e).textDecorationLine") == "none"
     assert page.failures == []
 
