@@ -7,7 +7,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,8 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalogue import Catalogue
-from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings, build_arms
-from app.decoding.run import Run
+from app.decoding.arms import ALL_ARMS, ARM_NAMES, Arm, DecodeSettings, build_arms
+from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
 from app.errors import InputError
@@ -71,11 +71,13 @@ class Progress:
 
     place: where the comparison stands in line; 0 once it is being answered.
     traces: by arm, one for each token of its answer; empty unless they were asked for.
+    ends: by arm, where each token ends in the text, see `TextStream`.
     """
 
     answers: dict[str, Answer]
     place: int = 0
     traces: dict[str, list[TokenTrace]] = field(default_factory=dict)
+    ends: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -195,7 +197,7 @@ class Compare:
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
         try:
-            for events in self._serving.stream(partial(self._decoding, comparison)):
+            for events in self.events(comparison, partial(_arms, comparison)):
                 if isinstance(events, Place):
                     yield Progress(dict(answers), events.number)
                     continue
@@ -211,7 +213,7 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                yield Progress(dict(answers), traces=traces)
+                yield Progress(dict(answers), 0, traces, {arm: stream.ends for arm, stream in streams.items()})
         finally:
             del self._running[comparison.round_id]
 
@@ -234,6 +236,19 @@ class Compare:
             app_version=VERSION,
             answers=answers,
         )
+
+    def events(
+        self, comparison: Comparison, arms: Callable[[torch.Tensor], list[Arm]]
+    ) -> Iterator[list[TokenEvent] | Place]:
+        """Gets in line with arms over the comparison's contexts; yields places, then the events of every step.
+
+        Args:
+            arms: made from the weights of the principles, shape (principles,).
+
+        Raises:
+            BusyError: too much is waiting.
+        """
+        return self._serving.stream(partial(self._decoding, comparison, arms))
 
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
@@ -266,14 +281,16 @@ class Compare:
             raise InputError(f"{len(request.principles)} principles were given; 8 are the most at once")
         return list(request.principles)
 
-    def _decoding(self, comparison: Comparison, has_gone: HasGone) -> tuple[Run, str | None]:
+    def _decoding(
+        self, comparison: Comparison, arms: Callable[[torch.Tensor], list[Arm]], has_gone: HasGone
+    ) -> tuple[Run, str | None]:
         settings, adapter = comparison.request.settings, self._versions.load(comparison.adapter)
         room = self.model.context_length - max(map(len, comparison.contexts))
         settings = settings.model_copy(update={"max_new_tokens": min(settings.max_new_tokens, room)})
         weights = torch.tensor([p.weight for p in comparison.principles], device=self.model.device)
         run = Run(
             comparison.contexts,
-            build_arms(list(comparison.arms), weights, settings),
+            arms(weights),
             settings,
             self.model.end_ids,
             stop=lambda: comparison.cancelled.is_set() or has_gone(),
@@ -282,6 +299,10 @@ class Compare:
             word_starts=self.model.word_starts,
         )
         return run, adapter
+
+
+def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:
+    return build_arms(list(comparison.arms), weights, comparison.request.settings)
 
 
 def _checked_messages(messages: tuple[tuple[str, str], ...]) -> list[Message]:

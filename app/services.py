@@ -22,7 +22,9 @@ from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
+from app.share import Share
 from app.studies import Studies
+from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.visits import Visits
@@ -57,6 +59,8 @@ class Services:
     data: Data
     imports: ImportPairs
     insights: Insights
+    share: Share
+    sweep: Sweep
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -79,6 +83,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     versions = Versions(model, store, adapters)
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+    compare = Compare(model, serving, store, catalogue, versions)
     learn = Learn(model, worker, store, versions, settings.admin_token)
     compare = Compare(model, serving, store, catalogue, versions)
     raters = Raters(store, settings.data, consent)
@@ -105,4 +110,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         data=Data(store, learn.authorise),
         imports=ImportPairs(store, learn.authorise),
         insights=Insights(store, learn.authorise),
+        share=Share(store),
+        sweep=Sweep(model, worker, compare),
     )

@@ -1,6 +1,7 @@
 """How answers came about, in words that a reader of JSON understands. Knows traces and a `decode` function, no model."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from app.decoding.trace import TokenTrace
@@ -16,13 +17,15 @@ def described(
         decode: from token ids to text.
     """
 
+    text = cache(lambda token: decode([token]))  # the same few words are likely again and again
+
     def told(likely: list[tuple[int, float]]) -> list[dict[str, Any]]:
-        return [{"text": decode([token]), "probability": round(p, 4)} for token, p in likely]
+        return [{"text": text(token), "probability": round(p, 4)} for token, p in likely]
 
     return {
         arm: [
             {
-                "text": decode([token]),
+                "text": text(token),
                 "chosen_from": told(trace.chosen),
                 "contexts": [told(context) for context in trace.contexts],
                 "kl": round(trace.kl, 4),

@@ -101,9 +101,9 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 
 def test_rendering_is_free_of_gradio():
-    modules = ("app.ui.render", "app.ui.online_render", "app.ui.label_render", "app.ui.data_render", "app.ui.sync_line")
-    modules += ("app.ui.insights_render", "app.ui.insights_plots")
-    assert not foreign(*modules) & {"gradio", "gradio_client"}
+    names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
+    names += ["pull_render", "share_render", "sweep_render", "compare_panes"]
+    assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
 def test_exports_and_imports_know_no_model_and_no_page():
@@ -111,8 +111,21 @@ def test_exports_and_imports_know_no_model_and_no_page():
     assert not loaded & {"torch", "transformers", "gradio", "datasets", "trl"}
 
 
+def test_the_pull_is_drawn_without_a_model():
+    assert not foreign("app.ui.pull_render", "app.ui.share_render", "app.example") & {"torch", "transformers", "gradio"}
+
+
 def test_votes_personas_and_turns_know_no_model():
-    modules = ("app.label", "app.catalogue", "app.worker", "app.visits", "app.raters", "app.consent", "app.far_first")
+    modules = (
+        "app.label",
+        "app.share",
+        "app.catalogue",
+        "app.worker",
+        "app.visits",
+        "app.raters",
+        "app.consent",
+        "app.far_first",
+    )
     assert not foreign(*modules, "app.study_prompts") & {"torch", "transformers", "gradio"}
 
 

@@ -8,7 +8,8 @@ from app.refresh.adapter_files import LARGEST
 from app.services import Services
 from app.ui import render
 from app.ui.api import add_endpoints
-from app.ui.compare_tab import build_compare_tab, refreshed_choices
+from app.ui.compare_form import refreshed_choices
+from app.ui.compare_tab import build_compare_tab
 from app.ui.data_api import add_data_endpoints
 from app.ui.data_tab import build_data_tab
 from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
@@ -17,7 +18,7 @@ from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
-from app.ui.theme import SCRIPT, STYLE_SHEETS, plumbline_theme
+from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
 
 
@@ -37,15 +38,15 @@ def build_page(services: Services) -> gr.Blocks:
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
         with gr.Tab("Compare"):
-            compare = build_compare_tab(services, rater)
+            compare = build_compare_tab(services, rater, demo)
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
-        with gr.Tab("Data") as data_tab:
-            build_data_tab(services, data_tab)
         with gr.Tab("Insights") as insights_tab:
             build_insights_tab(services, insights_tab)
+        with gr.Tab("Data") as data_tab:
+            build_data_tab(services, data_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]
@@ -70,7 +71,7 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             prevent_thread_lock=prevent_thread_lock,
             theme=plumbline_theme(),
             css_paths=STYLE_SHEETS,
-            head=f"<script>{SCRIPT.read_text()}</script>",
+            head="".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS),
             footer_links=["api", "settings"],
             run_history=False,
             enable_monitoring=False,

@@ -8,6 +8,8 @@ from app.errors import PlumblineError
 from app.insights import Share
 from app.learn import Outcome, Sample
 from app.refresh.trainer import Step
+from app.ui import pull_render
+from app.ui.pull_render import Pull
 from storage.records import Answer, Version
 
 ARM_TITLES = {"baseline": "Plain", "principle_prompted": "Asked", "linear_aligned": "Aligned"}
@@ -18,12 +20,13 @@ ARM_EXPLANATIONS = {
 }
 HEADER = """
 <header class="pl-head">
-<svg viewBox="0 0 34 64" aria-hidden="true"><line x1="17" y1="0" x2="17" y2="40" stroke="currentColor" stroke-width="1.6"/>
-<path d="M10 38h14l-2 12-5 13-5-13z" fill="var(--pl-brass)"/><rect x="12" y="34" width="10" height="5" rx="1.5" fill="currentColor"/></svg>
+<svg viewBox="0 0 34 74" aria-hidden="true"><line x1="17" y1="0" x2="17" y2="50" stroke="currentColor" stroke-width="1.6"/>
+<path d="M10 48h14l-2 12-5 13-5-13z" fill="var(--pl-brass)"/><rect x="12" y="44" width="10" height="5" rx="1.5" fill="currentColor"/></svg>
 <div><h1>Plumbline</h1><p>Say what a good answer is, and see one language model answer three ways: plainly, asked to follow you, and
 <em>pulled</em> towards you word by word. Pick the better answer a few times, and the model learns your taste.</p></div>
 </header>
 """
+COPY = '<button type="button" class="pl-small" data-copy="">Copy</button>'
 FINISHED = {
     "end": "",
     "length": "stopped at the length limit",
@@ -34,13 +37,19 @@ FINISHED = {
 
 @dataclass(frozen=True)
 class Pane:
-    """One answer as it is shown. `arm` is empty while a blind round hides it, and then nothing of it is in the markup."""
+    """One answer as it is shown. `arm` is empty while a blind round hides it, and then nothing of it is in the markup.
+
+    steps: where the arm stands on the way from plain (0) over asked (1) to aligned (1 + ratio); None where that is hidden.
+    pull: how far the principle moved every token; None where it was not traced.
+    """
 
     title: str
     what: str
     answer: Answer | None
     arm: str = ""
     picked: bool = False
+    steps: float | None = None
+    pull: Pull | None = None
 
 
 def panes(items: list[Pane]) -> str:
@@ -56,11 +65,15 @@ def _pane(pane: Pane) -> str:
     else:
         going_on = not pane.answer.finish_reason
         caret = '<span class="pl-caret" aria-hidden="true"></span>' if going_on else ""
-        text = f'<div class="pl-text">{escape(pane.answer.text)}{caret}</div>'
-        foot = "" if going_on else _foot(pane)
+        titles = [ARM_TITLES["baseline"], ARM_TITLES["principle_prompted"], ARM_TITLES["linear_aligned"]]
+        said = escape(pane.answer.text) if pane.pull is None else pull_render.tokens(pane.pull, titles)
+        text = f'<div class="pl-text">{said}{caret}</div>'
+        foot = "" if going_on else f"<span>{_foot(pane)}</span>{COPY}"
     return (
-        f'<section class="{classes}" aria-label="{escape(pane.title)}"><h3>{escape(pane.title)}{term}</h3>'
-        f'<p class="pl-what">{escape(pane.what)}</p>{text}<div class="pl-foot">{foot}</div></section>'
+        f'<section class="{classes}" aria-label="{escape(pane.title)}"><div class="pl-title"><h3>{escape(pane.title)}{term}</h3>'
+        f"{'' if pane.steps is None else pull_render.plumb(pane.steps)}</div>"
+        f'<p class="pl-what">{escape(pane.what)}</p>{text}{"" if pane.pull is None else pull_render.sparkline(pane.pull)}'
+        f'<div class="pl-foot">{foot}</div></section>'
     )
 
 

@@ -195,7 +195,8 @@ def test_hostile_texts_are_shown_as_text(shared: Server, open_page) -> None:
         page.choose("scope", name)
     assert page.page.evaluate("window.hacked") is None
     assert page.page.locator("img[src='x']").count() == 0
-    for spot in ("#status", "#panes", "#persona", "#scope"):
+    assert not any("49" in text for text in page.texts())
+    for spot in ("#status", "#persona", "#scope"):
         assert "49" not in page.page.locator(spot).evaluate("e => e.textContent")
     assert _rounds(shared)[-1].messages[-1]["content"] == HOSTILE
     _no_traceback(page, shared)

@@ -1,0 +1,106 @@
+"""Comparisons and stored rounds as panes, and the sentences around them. Values in, values out: no Gradio, no HTML."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.compare import Comparison, Progress
+from app.decoding.arms import ARM_NAMES
+from app.decoding.streaming import pieces
+from app.traces import described
+from app.ui.pull_render import Pull
+from app.ui.render import ARM_EXPLANATIONS, ARM_TITLES, Pane
+from storage.records import Answer, Round
+
+ALIGNED = "linear_aligned"
+HIDDEN = "One of the two ways of answering. Which one is shown after your choice."
+CHOICES = {"first": "First is better", "second": "Second is better", "tie": "Equally good", "both_bad": "Both are bad"}
+
+
+def open_panes(
+    answers: dict[str, Answer], arms: tuple[str, ...], ratio: float, picked: str = "", pull: Pull | None = None
+) -> list[Pane]:
+    """The panes of arms that are not hidden; `pull` is of the aligned one."""
+    steps = {"baseline": 0.0, "principle_prompted": 1.0, ALIGNED: 1.0 + ratio}
+    return [
+        Pane(
+            ARM_TITLES[arm],
+            ARM_EXPLANATIONS[arm],
+            answers.get(arm),
+            arm,
+            arm == picked,
+            steps[arm],
+            pull if arm == ALIGNED else None,
+        )
+        for arm in arms
+    ]
+
+
+def running_panes(comparison: Comparison, progress: Progress) -> list[Pane]:
+    """The panes of a comparison on its way; of a blind one nothing but the texts, in their hidden order."""
+    if not comparison.request.blind:
+        return open_panes(
+            progress.answers, comparison.arms, comparison.request.settings.ratio, pull=pull_so_far(progress)
+        )
+    sides = (comparison.first_arm, comparison.second_arm)
+    return [
+        Pane(title, HIDDEN, progress.answers[arm])
+        for title, arm in zip(("First answer", "Second answer"), sides, strict=True)
+    ]
+
+
+def pull_so_far(progress: Progress) -> Pull | None:
+    """The pull of the aligned answer as far as it is written; None where it is not traced."""
+    traces = progress.traces.get(ALIGNED)
+    if not traces:
+        return None
+    parts = pieces(progress.answers[ALIGNED].text, progress.ends[ALIGNED])
+    return Pull(parts, [trace.shift for trace in traces], [trace.kl for trace in traces])
+
+
+def whole_pull(progress: Progress, decode: Callable[[list[int]], str]) -> Pull | None:
+    """The pull of the finished aligned answer, with what every arm would have said at each token."""
+    pull = pull_so_far(progress)
+    if pull is None:
+        return None
+    traced, written = progress.traces[ALIGNED], progress.answers[ALIGNED].token_ids
+    return replace(pull, told=described({ALIGNED: traced}, {ALIGNED: written}, decode)[ALIGNED])
+
+
+def revealed_panes(round_: Round, choice: str, pull: Pull | None = None) -> list[Pane]:
+    """The panes of a stored round whose arms may be told."""
+    picked = {"first": round_.first_arm, "second": round_.second_arm}.get(choice, "")
+    order = (round_.first_arm, round_.second_arm) if round_.blind else ARM_NAMES
+    arms = tuple(arm for arm in order if arm in round_.answers)
+    return open_panes(round_.answers, arms, round_.settings.get("ratio", 0.0), picked, pull)
+
+
+def vote_label(choice: str, blind: bool) -> str:
+    """What a vote's button says."""
+    if blind or choice in ("tie", "both_bad"):
+        return CHOICES[choice]
+    return f"{ARM_TITLES['baseline' if choice == 'first' else ALIGNED]} is better"
+
+
+def writing(others: int) -> str:
+    """The line while answers are being written."""
+    return "Writing …" if others == 0 else f"Writing … {others} other{'' if others == 1 else 's'} at the same time."
+
+
+def in_line(place: int) -> str:
+    """The line while others are being answered."""
+    return f"Others are being answered just now. You are number {place} in line."
+
+
+def invitation(comparison: Comparison) -> str:
+    """The line that asks for a vote."""
+    source = f"the learnt version {comparison.adapter}" if comparison.adapter else "the original model"
+    question = "Which answer is better?" if comparison.request.blind else "Which is better, Plain or Aligned?"
+    return f"Written by {source}. {question}"
+
+
+def thanks(choice: str, round_: Round) -> str:
+    """The line after a vote; it tells what stood where."""
+    if choice in ("first", "second"):
+        arm = round_.first_arm if choice == "first" else round_.second_arm
+        return f"You preferred {ARM_TITLES[arm]} ({arm})."
+    return "Noted: equally good." if choice == "tie" else "Noted: both are bad."
