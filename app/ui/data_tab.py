@@ -9,6 +9,7 @@ from app.errors import PlumblineError
 from app.services import Services
 from app.ui import data_render, render
 from app.ui.data_exchange import build_exchange
+from app.ui.sync_line import sync_line
 from storage.browse import NOT_VOTED, Page, Wanted, choices_to_filter
 from storage.records import CHOICES
 
@@ -22,6 +23,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
     """Lays out the tab and wires it; when it is opened, it shows what there is now."""
     needs_token = services.settings.admin_token is not None
     gr.HTML(data_render.INTRO)
+    kept = gr.HTML("", elem_id="sync-line")
     token = gr.Textbox(
         label="Owner's token",
         type="password",
@@ -84,6 +86,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     filters = [token, text, how, persona, study, choice, arm, version, rater]
     outputs = [number, table, which, one]
+    tab.select(lambda: sync_line(services.sync.status()), None, kept, **quiet)
     tab.select(refreshed, filters, [*outputs, persona, study, version], **quiet)
     for trigger in (show.click, text.submit, token.submit):
         trigger(lambda *values: find(0, *values), filters, outputs, **quiet)
