@@ -317,14 +317,14 @@ def test_a_killed_server_and_the_same_task_after_it(server: Server, open_page) -
     room.press("1")
     task = (room.round, room.prompt(), room.texts())
     session = labelled(server.data, study)[0][0].session
+    room.page.evaluate("window.before_the_kill = true")
     server.kill()
     room.page.keyboard.press("2")
-    room.page.get_by_text("onnection").first.wait_for()
+    room.page.get_by_text("Connection to the server was lost").first.wait_for()
+    assert room.round == task[0]
     server.start(server.port)
-    # The page comes back by itself, in the room.
-    room.page.wait_for_function(
-        "document.querySelector('#label-task [data-round]') && !document.body.innerText.includes('onnection Lost')"
-    )
+    # The page loads itself again, in the room.
+    room.page.wait_for_function("!window.before_the_kill && document.querySelector('#label-task [data-round]')")
     room.wait_until_fresh()
     assert (room.round, room.prompt(), room.texts()) == task
     room.press("2")
@@ -413,7 +413,8 @@ def test_the_owner_makes_a_study_and_the_model_answers_it(shared: Server, open_p
     page.page.locator("#study-status .pl-error").wait_for()
     page.write("study-name", "Made here")
     page.write("study-prompts", "How do I boil an egg?\n\nWhy is grass green?\n")
-    page.choose("study-personas", "The Pirate")
+    page.page.locator("#study-personas input").click()
+    page.page.get_by_role("option", name="The Pirate", exact=True).click()
     page.page.keyboard.press("Escape")
     page.page.locator("#study-create").click()
     page.page.wait_for_function("document.querySelector('#study-status').textContent.includes('is made')")
