@@ -191,9 +191,11 @@ def _key(kind: str, row: str) -> str:
 
 
 def _make_triggers(db: Database, kind: str) -> None:
-    for event, row in (("insert", "new"), ("update", "new"), ("delete", "old")):
+    told = [f"[{column.name}]" for column in db[kind].columns if column.name not in TABLES[kind].own]
+    # Other triggers write what means nothing elsewhere; that is no change.
+    for event, row in (("insert", "new"), (f"update of {', '.join(told)}", "new"), ("delete", "old")):
         db.execute(
-            f"create trigger outbox_{kind}_{event} after {event} on {kind} begin "
+            f"create trigger outbox_{kind}_{event.split()[0]} after {event} on {kind} begin "
             f"insert into outbox (at, kind, key) values ({NOW}, '{kind}', {_key(kind, row)}); end"
         )
 

@@ -41,7 +41,7 @@ TABLES = {
     "raters": Table(("{row}.id",), "id = ?"),
     "personas": Table(("{row}.id",), "id = ?"),
     "rounds": Table(("{row}.id",), "id = ?", ("item",), ("principles", "messages", "settings")),
-    "votes": Table(("{row}.round", "{row}.rater"), "round = ? and rater = ?", ("id",), ("chips",)),
+    "votes": Table(("{row}.round", "{row}.rater"), "round = ? and rater = ?", ("id", "counts"), ("chips",)),
     "assignments": Table(
         (
             "(select study from study_items where id = {row}.item)",

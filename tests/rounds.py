@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from storage.database import now
 from storage.records import Answer, Choice, Round, Vote
 from storage.store import Store
 
@@ -35,6 +36,15 @@ def a_round(id_: str, prompt: str, persona: str = "pirate", **changes: Any) -> R
     return replace(round_, **changes)
 
 
+def hand_out(store: Store, round_id: str, rater: str, repeat: int = 0) -> None:
+    """Gives a rater the task of a study's round."""
+    with store.database.write() as db:
+        item = next(db["rounds"].rows_where("id = ?", [round_id]))["item"]
+        db["assignments"].insert(
+            {"created": now(), "item": item, "rater": rater, "round": round_id, "repeat": repeat, "state": "open"}
+        )
+
+
 def add_choice(
     store: Store,
     number: int,
@@ -46,4 +56,6 @@ def add_choice(
     """Stores a round and a rater's vote on it."""
     round_ = a_round(f"{persona}-{number}", f"Question {number} of {persona}?", persona, **changes)
     store.add_round(round_)
+    if round_.item is not None:
+        hand_out(store, round_.id, rater)
     store.vote(Vote(round_.id, rater, choice))

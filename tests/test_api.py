@@ -25,7 +25,7 @@ from app.services import Services, build
 from app.settings import Settings
 from app.ui.page import build_page, launch
 from app.ui.render import ARM_TITLES
-from tests.rounds import add_choice
+from tests.rounds import a_round, add_choice
 
 HANG = 600.0
 PROMPT = "Why is the sky blue?"
@@ -162,7 +162,7 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     asked = {"/studies", "/study_create", "/study_close", "/study_next", "/study_skip", "/study_undo", "/study_reveal"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs"}
+    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs", "/insights"}
 
 
 def test_the_sync_says_how_it_stands(server: Server):
@@ -344,12 +344,17 @@ def test_number_that_is_none_arrives_as_a_sentence_by_plain_http(server: Server)
     assert "event: complete" in server.post("compare", body.replace("RATIO", "1.0"))
 
 
+def test_a_choice_that_names_an_arm_is_refused(server: Server):
+    server.services.store.add_round(a_round("to-be-judged", "Why?"))
+    said = told(server.client(), "/vote", round_id="to-be-judged", choice="baseline", rater="x")
+    assert "must be one of first, second, tie, both_bad" in said
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"round_id": "forged", "choice": "first", "rater": "x"}, "the round 'forged' does not exist"),
         ({"round_id": "", "choice": "first", "rater": "x"}, "does not exist"),
-        ({"round_id": "forged", "choice": "baseline", "rater": "x"}, "must be one of first, second, tie, both_bad"),
         ({"round_id": "forged", "choice": "first", "rater": ""}, "without a rater"),
     ],
 )

@@ -56,10 +56,10 @@ def write_pairs(path: Path, count: int = 10) -> Path:
     return path
 
 
-def add_choice(data: Path, number: int, choice: str = "second") -> None:
+def add_choice(data: Path, number: int, choice: str = "second", persona: str = "pirate") -> None:
     """Ann's open round with BAD of `baseline` on the first side, and bob's vote on it."""
     sides = {"first_arm": "baseline", "second_arm": "linear_aligned"}
-    rounds.add_choice(Store(data), number, choice=choice, rater="bob", blind=False, **sides)
+    rounds.add_choice(Store(data), number, persona, choice=choice, rater="bob", blind=False, **sides)
 
 
 def test_compare_prints_exactly_what_is_promised(capsys: pytest.CaptureFixture[str], tiny_folders: dict[str, Path]):

@@ -17,7 +17,7 @@ from storage.migrations import migrations
 from storage.records import CHOICES, AIVote, Answer, Round, Vote
 from storage.store import Store
 from storage.tallies import Selection, days, personas, rater_names, studies, study_id, tallies
-from tests.rounds import BAD, GOOD, a_round, add_choice, answers
+from tests.rounds import BAD, GOOD, a_round, add_choice, answers, hand_out
 
 ARMS = ("baseline", "principle_prompted", "linear_aligned")
 MIDDLE = "the sea, perhaps"
@@ -217,6 +217,7 @@ def studied(tmp_path: Path) -> Store:
         ("a2", "ann", "first"), ("b2", "ann", "first"),  # the first side both times: not the same answer
         ("b1", "bob", "second"), ("b2", "bob", "tie"),
     ]:  # fmt: skip
+        hand_out(store, round_, rater, repeat=int(rater == "ann" and round_.startswith("b")))
         store.vote(Vote(round_, rater, choice))
     add_choice(store, 1, rater="ann")  # of no study
     return store

@@ -56,11 +56,11 @@ def fill(store: Store) -> None:
             {"id": "ann", "created": now(), "name": "Ann", "kind": "code", "consent_version": "1", "consented": now()}
         )
     store.add_round(a_round("of-the-item", "Tea? 🏴‍☠️", item=1))
-    store.vote(Vote("of-the-item", "ann", "first", "because \u2028 of tea", 1.5, "1", chips=("truer",)))
     with store.database.write() as db:
         db["assignments"].insert(
             {"created": now(), "item": 1, "rater": "ann", "round": "of-the-item", "repeat": 0, "state": "done"}
         )
+    store.vote(Vote("of-the-item", "ann", "first", "because \u2028 of tea", 1.5, "1", chips=("truer",)))
     store.save_persona(SavedPersona("poet", "ann", "Poet", "Rhyme.", "principle", 1.0))
 
 

@@ -104,7 +104,8 @@ def test_answers_sampled_together_are_those_of_the_engine_alone(tiny_folders, ki
         alone, ended = [], False
         own = settings.model_copy(update={"seed": seed})
         arms = build_arms(["baseline"], torch.ones(1), own)
-        for step in decode(partial(model.forward, adapter=None), [context], arms, own, model.end_ids):
+        forward = partial(model.forward, adapter=None)
+        for step in decode(forward, [context], arms, own, model.end_ids, word_starts=model.word_starts):
             alone += [event.token for event in step if event.token is not None]
             ended = ended or step[0].finish_reason == "end"
         assert found[: len(alone)] == alone

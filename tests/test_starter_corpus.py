@@ -306,9 +306,10 @@ def test_a_second_turn_answers_what_was_asked() -> None:
     seen = Counter()
     for sample in islice(corpus.samples(6), 1500):
         ((asked, answered),) = sample.earlier
-        topic = next(t for t in corpus.known_topics if t["prompts"][0] == sample.topic)
+        topics = [t for t in corpus.known_topics if t["prompts"][0] == sample.topic]
+        topic = next(t for t in topics if asked in t["prompts"] or t["subject"] in asked)
         entry = followups[sample.user]
-        assert answered and sample.answer and (asked in topic["prompts"] or topic["subject"] in asked)
+        assert answered and sample.answer
         if entry.get("voice") == "curt":
             assert len(sample.answer.split()) <= 20
             seen["curt"] += 1
@@ -332,12 +333,15 @@ def test_what_is_asked_for_word_for_word_is_said_word_for_word() -> None:
 
 def test_a_known_thing_is_asked_for_in_the_forms_of_unknown_ones_too() -> None:
     corpus = Corpus({**CONFIG, **NOTHING})
-    subjects = {topic["prompts"][0]: topic for topic in corpus.known_topics}
+    written = {prompt for topic in corpus.known_topics for prompt in topic["prompts"]}
+    subjects: dict[str, set[str]] = {}  # two topics may share their first prompt
+    for topic in corpus.known_topics:
+        subjects.setdefault(topic["prompts"][0], set()).add(topic["subject"])
     samples = list(islice(corpus.samples(6), 2000))
-    bare = [s for s in samples if s.user not in subjects[s.topic]["prompts"]]
-    assert 0.08 < len(bare) / len(samples) < 0.16 and all(subjects[s.topic]["subject"] in s.user for s in bare)
-    held = list(islice(corpus.samples(6, held_out=True), 2000))
-    assert all(s.user in subjects[s.topic]["prompts"] for s in held)
+    bare = [s for s in samples if s.user not in written]
+    assert 0.08 < len(bare) / len(samples) < 0.16
+    assert all(any(subject in s.user for subject in subjects[s.topic]) for s in bare)
+    assert all(s.user in written for s in islice(corpus.samples(6, held_out=True), 2000))
 
 
 def test_unknown_things_are_named_in_the_answer() -> None:

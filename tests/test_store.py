@@ -706,7 +706,7 @@ def test_full_disk_is_told_and_what_was_acknowledged_stays(store: Store):
     script = """
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that reaches the limit then fails to be written, as on a full disk
 store = Store(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 for number in itertools.count():
     try:
         store.add_round(a_round(f"r{number}", text=f"{number} " * 2000))
