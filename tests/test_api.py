@@ -162,7 +162,7 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     asked = {"/studies", "/study_create", "/study_close", "/study_next", "/study_skip", "/study_undo", "/study_reveal"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs"}
+    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs", "/insights"}
 
 
 def test_the_sync_says_how_it_stands(server: Server):
