@@ -109,16 +109,16 @@ class Rater:
     def __init__(self, http: httpx.AsyncClient, study: str, number: int, pause: float, forget: float):
         self._http, self._study, self._pause, self._forget = http, study, pause, forget
         self._chance = random.Random(number)
-        self._secret = new_secret()
+        self._secret, self._session = new_secret(), new_session()
         self.ballots: list[Ballot] = []
         self.waited: list[float] = []  # for every next task, in seconds
 
     async def label(self, stop: asyncio.Event) -> None:
         """Labels until `stop`; the choice that is on its way then is still brought to its end."""
         consent, _ = await self._insist("consent")
-        await self._insist("enter", rater=self._secret, consent_version=consent["version"])
+        await self._insist("enter", self._secret, consent["version"], "")
         while not stop.is_set():
-            task, seconds = await self._insist("study_next", study=self._study, rater=self._secret)
+            task, seconds = await self._insist("study_next", self._study, self._secret)
             if task["state"] != "task":
                 raise RuntimeError(f"nothing is left to label: {task}; the study is too small for so many seconds")
             self.waited.append(seconds)
@@ -128,19 +128,20 @@ class Rater:
     async def _vote(self, round_id: str) -> None:
         ballot = Ballot(rater_of(self._secret), round_id, self._chance.choice(CHOICES), secrets.token_hex(8))
         self.ballots.append(ballot)
-        values = {"round_id": round_id, "choice": ballot.choice, "rater": self._secret, "reason": ballot.reason}
+        values = (round_id, ballot.choice, self._secret, ballot.reason, [], "", "", "", -1)
         if self._chance.random() < self._forget:
             ballot.tries += 1
             with contextlib.suppress(LostError):
                 event = await self._begin("vote", values)
                 if self._chance.random() < 0.5:  # else the next sending races with this one
                     await self._answer("vote", event)
-        told, ballot.seconds = await self._insist("vote", ballot, **values)
+            self._session = new_session()
+        told, ballot.seconds = await self._insist("vote", *values, ballot=ballot)
         if told["choice"] != ballot.choice:
             raise RuntimeError(f"{ballot} was acknowledged as {told}")
         ballot.acknowledged = True
 
-    async def _insist(self, name: str, ballot: Ballot | None = None, **values: str) -> tuple[Any, float]:
+    async def _insist(self, name: str, *values: Any, ballot: Ballot | None = None) -> tuple[Any, float]:
         """The answer of an endpoint, asked again as often as it takes, and the seconds of the time that was answered."""
         give_up = time.monotonic() + GIVE_UP_SECONDS
         while True:
@@ -152,15 +153,17 @@ class Rater:
             except LostError:
                 if time.monotonic() > give_up:
                     raise
+                self._session = new_session()
                 await asyncio.sleep(BETWEEN_TRIES)
                 continue
             if ballot:
                 ballot.kept_before = told["created"] < at
             return told, time.perf_counter() - started
 
-    async def _begin(self, name: str, values: dict[str, str]) -> str:
+    async def _begin(self, name: str, values: tuple[Any, ...]) -> str:
+        body = {"data": values, "session_hash": self._session}
         try:
-            started = await self._http.post(f"gradio_api/call/v2/{name}", json=values)
+            started = await self._http.post(f"gradio_api/call/{name}", json=body)
         except httpx.TransportError as error:
             raise LostError(repr(error)) from error
         if started.status_code != httpx.codes.OK:
@@ -179,6 +182,12 @@ class Rater:
         if isinstance(told, dict):
             raise RuntimeError(f"{name} was refused: {told}")
         raise LostError(stream.text[:300])  # the event was of a server that is no more
+
+
+def new_session() -> str:
+    """As Gradio's page and client draw one: for a call without it the server makes a copy of the whole page's state. After an answer
+    that was given up a new one is drawn, since the old one's stream would still bring that answer."""
+    return secrets.token_hex(8)
 
 
 async def label_at_once(
@@ -234,6 +243,7 @@ def labelled(data: Path, raters: int, seconds: float, pause: float, forget: floa
         "sent_again": len(again),
         "sent_again_and_stored_before": sum(ballot.kept_before for ballot in again),
         "vote_http_ms": percentiles(ballot.seconds for ballot in ballots),
+        "vote_sent_once_http_ms": percentiles(ballot.seconds for ballot in ballots if ballot.tries == 1),
         "next_http_ms": percentiles(waited for person in people for waited in person.waited),
         **vars(verdict(ballots, stored, done)),
         "traceback": "Traceback" in server.printed,
