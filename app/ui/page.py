@@ -21,6 +21,9 @@ from app.ui.sync_api import add_sync_endpoint
 from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
 from app.ui.versions_api import add_version_endpoints
 
+# Gradio copies the page's state for every session, 0.6 MB measured, and a call over HTTP that names no session begins one.
+SESSIONS_KEPT = 1000
+
 
 def build_page(services: Services) -> gr.Blocks:
     """Builds the page over the use cases."""
@@ -76,6 +79,7 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
+            state_session_capacity=SESSIONS_KEPT,
             max_file_size=sum(LARGEST.values()),
         )
     except (OSError, OverflowError) as error:

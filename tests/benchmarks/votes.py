@@ -173,8 +173,9 @@ def _wait(url: str, process: subprocess.Popen) -> None:
 
 
 def _post(url: str, rater: int, number: int) -> None:
-    body = json.dumps({"data": [f"http-{number}", "first", f"a secret of rater {rater}"]}).encode()
-    request = urllib.request.Request(f"{url}gradio_api/call/vote", body, {"content-type": "application/json"})  # noqa: S310
+    vote = {"round_id": f"http-{number}", "choice": "first", "rater": f"a secret of rater {rater}"}
+    body = json.dumps(vote).encode()
+    request = urllib.request.Request(f"{url}gradio_api/call/v2/vote", body, {"content-type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         event = json.load(answer)["event_id"]
     with urllib.request.urlopen(f"{url}gradio_api/call/vote/{event}", timeout=60) as stream:  # noqa: S310

@@ -47,10 +47,12 @@ class Server:
     Args:
         data: the data folder, which outlives the process.
         log: where the process writes what it prints.
+        model: a folder or a name; by default what `PLUMBLINE_MODEL` says, else the starter.
     """
 
-    def __init__(self, data: Path, log: Path):
+    def __init__(self, data: Path, log: Path, model: str = ""):
         self.data, self.log = data, log
+        self._model = model or os.environ.get("PLUMBLINE_MODEL", "starter")
         self.port = 0
         self._process: subprocess.Popen | None = None
         self._read_from = 0
@@ -78,7 +80,7 @@ class Server:
         environment = {key: value for key, value in os.environ.items() if key != "PLUMBLINE_ADMIN_TOKEN"}
         environment |= {
             "PLUMBLINE_DATA": str(self.data),
-            "PLUMBLINE_MODEL": os.environ.get("PLUMBLINE_MODEL", "starter"),
+            "PLUMBLINE_MODEL": self._model,
             "GRADIO_SERVER_PORT": str(self.port),
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_ANALYTICS_ENABLED": "False",
