@@ -93,7 +93,12 @@ def test_only_the_page_knows_gradio():
 
 
 def test_the_sync_knows_no_model_and_no_page():
-    assert not foreign("app.hub", "app.sync_command", "app.deploy", "app.deploy_command") & {"torch", "transformers", "peft", "gradio"}
+    assert not foreign("app.hub", "app.sync_command", "app.deploy", "app.deploy_command") & {
+        "torch",
+        "transformers",
+        "peft",
+        "gradio",
+    }
 
 
 def test_storage_and_votes_do_not_know_the_hub():

@@ -12,6 +12,7 @@ from app.ui.compare_form import refreshed_choices
 from app.ui.compare_tab import build_compare_tab
 from app.ui.data_api import add_data_endpoints
 from app.ui.data_tab import build_data_tab
+from app.ui.health import health_route
 from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
@@ -58,6 +59,7 @@ def build_page(services: Services) -> gr.Blocks:
         demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
         learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
         learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
+    demo.further_routes = [health_route(services)]  # for `launch`, which knows the page only
     services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)
 
@@ -81,6 +83,7 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             ssr_mode=False,
             state_session_capacity=SESSIONS_KEPT,
             max_file_size=sum(LARGEST.values()),
+            app_kwargs={"routes": getattr(demo, "further_routes", [])},
         )
     except (OSError, OverflowError) as error:
         raise InputError(f"the page cannot be served: {error} Choose another port with GRADIO_SERVER_PORT.") from error
