@@ -107,7 +107,7 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
-    names += ["pull_render", "share_render", "sweep_render", "compare_panes"]
+    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
