@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -91,7 +92,7 @@ def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, 
         model = AutoModelForCausalLM.from_pretrained(
             found.source, dtype=found.dtype, use_safetensors=True, trust_remote_code=False
         ).to(found.device)
-    return model, tokenizer, name, _revision_of(found.source, found.config)
+    return model, tokenizer, name, _revision_of(found.source)
 
 
 def parameters_of(config: Any) -> int:
@@ -122,15 +123,14 @@ def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
     return torch.bfloat16 if large and torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
 
 
-def _revision_of(source: str, config: Any) -> str:
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)
+def _revision_of(source: str) -> str:
+    if not Path(source).is_dir():
+        # The hub's cache keeps every commit in a folder of its name.
+        return Path(str(try_to_load_from_cache(source, "config.json"))).parent.name
     digest = hashlib.sha256()
-    with contextlib.suppress(OSError):
-        for file in sorted(Path(source).glob("*.safetensors")):
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    for file in sorted(Path(source).glob("*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()[:16]
 
 
