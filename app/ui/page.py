@@ -87,6 +87,7 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             ssr_mode=False,
             state_session_capacity=SESSIONS_KEPT,
             max_file_size=sum(LARGEST.values()),
+            mcp_server=True,
             app_kwargs={"routes": getattr(demo, "further_routes", [])},
         )
     except (OSError, OverflowError) as error:
