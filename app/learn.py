@@ -127,7 +127,7 @@ class Learn:
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:
-            steps = self._steps(training, held_out, scope, settings, publish)
+            steps = partial(self._steps, training, held_out, scope, settings, publish)
             yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
         finally:
             self._one_at_a_time.release()

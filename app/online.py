@@ -124,7 +124,7 @@ class Online:
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
         try:
-            steps = self._steps(judge, principle, scope, training, held_out, settings, publish, samples)
+            steps = partial(self._steps, judge, principle, scope, training, held_out, settings, publish, samples)
             told = (Asking, OnlineStep, OnlineOutcome)
             yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
         finally:

@@ -1,6 +1,7 @@
 """Puts the parts together: settings -> store, model, worker, use cases. The page, the API and the command line share this."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from app.catalogue import Catalogue
 from app.compare import Compare, Comparison
@@ -30,6 +31,7 @@ from app.upload_version import UploadVersion
 from app.versions import Versions
 from app.visits import Visits
 from app.worker import Worker
+from app.zero_gpu import LentServing, LentWorker, is_lent
 from personas import load_library
 from storage.store import Store
 
@@ -80,8 +82,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     embedder = Embedder(settings.embedder)
     catalogue = Catalogue(load_library(), store, embedder)
     adapters = AdapterFolder(settings.data / "adapters")
-    worker = Worker()
-    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
+    worker = LentWorker() if is_lent() else Worker()
+    load = partial(LanguageModel.load, model_name or settings.model, settings.device, settings.dtype)
+    model = load() if is_lent() else worker.call(load)  # what is lent moves models that were loaded on the main thread
     raters, sync = Raters(store, settings.data, consent), Sync.of(settings, store.database)
     running: dict[str, Comparison] = {}
 
@@ -89,7 +92,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     def around(model: LanguageModel, models: Models) -> Services:
         versions = Versions(model, store, adapters)
         room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
-        serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+        engine = partial(Engine, model.forward_with, model.device, model.joins, room)
+        serving = LentServing(engine, worker) if is_lent() else Serving(engine(), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, settings.admin_token)
         return Services(
@@ -128,4 +132,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
 
     models = Models(settings, worker, lambda: services.model, lambda token: services.learn.authorise(token), change)
     services = around(model, models)
+    if is_lent():
+        worker.knows(**vars(services))
     return services
