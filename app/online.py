@@ -132,9 +132,8 @@ class Online:
 
     def _fits(self, messages: list[Message], principle: str, settings: OnlineSettings) -> bool:
         # The implicit judge reads the most: the prompt, the principle and an answer.
-        system, *turns = with_system(messages)
         try:
-            led = self.model.chat_ids([{**system, "content": f"{system['content']} {principle}"}, *turns])
+            led = self.model.chat_ids(with_system(messages, principle))
         except InputError:
             return False
         return len(led) + settings.max_new_tokens <= self.model.context_length

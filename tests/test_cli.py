@@ -14,7 +14,7 @@ import pytest
 
 from app.__main__ import main
 from app.model import LanguageModel
-from app.refresh.objectives import OBJECTIVES
+from app.refresh.methods import OBJECTIVES
 from storage.store import Store
 from tests import rounds
 
@@ -156,6 +156,8 @@ def test_refresh_from_a_file_makes_a_version_that_compare_takes(capsys: pytest.C
         "seconds",
         "published",
         "reason",
+        "rated",
+        "asked",
     ]
     assert (
         report["version"] == "v1"
@@ -191,7 +193,7 @@ def test_refresh_from_stored_choices_of_one_persona_or_all(capsys: pytest.Captur
     assert [version.scope for version in Store(tmp_path / "data").versions()] == ["", "pirate"]
 
 
-@pytest.mark.parametrize("objective", ["dpo", "ipo", "slic", None])
+@pytest.mark.parametrize("objective", ["slic", "ipo_sum", None])
 def test_version_tells_the_objective_that_it_was_learnt_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, objective: str | None
 ):
@@ -201,7 +203,7 @@ def test_version_tells_the_objective_that_it_was_learnt_with(
     report = printed(capsys, "refresh", "--pairs", str(pairs), "--epochs", "1", "--beta", "0.25", *asked, "--json")
     (version,) = Store(tmp_path / "data").versions()
     assert (version.settings["objective"], version.settings["beta"]) == (objective or "dpo", 0.25)
-    start = {"dpo": math.log(2), "ipo": 4.0, "slic": 1.0}[objective or "dpo"]
+    start = {"dpo": math.log(2), "ipo_sum": 4.0, "slic": 1.0}[objective or "dpo"]
     assert report["losses"][0] == pytest.approx(start, abs=1e-3)
 
 
