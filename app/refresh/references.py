@@ -61,6 +61,10 @@ class Reference:
         if step in self._renew_at:
             self._move(self._share)
 
+    def renew(self) -> None:
+        """Makes it the policy as it stands."""
+        self._move(1.0)
+
     def close(self) -> None:
         """Forgets its adapter; may be called twice."""
         if self.adapter is not None:
