@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from app.refresh.objectives import PAIR_LOSSES, answer_logps, dpo_loss, ipo_mean_loss, ipo_sum_loss, slic_loss
+from app.refresh.refresh_settings import RefreshSettings
+from app.refresh.row_losses import Rows, likelihood_weights, row_losses
 from tests.models import make_tokenizer
 
 BETA = 0.1
@@ -322,3 +324,38 @@ def test_label_smoothing_is_trls_loss_with_that_share_of_labels_turned_round(trl
     # Its "robust" loss (2403.00409) weighs the same two terms the other way: ((1 - e) right - e wrong) / (1 - 2e).
     robust = their_loss(trl_trainer, batch, loss_types=["robust"], label_smoothing=0.1)
     assert ours == pytest.approx(0.8 * robust + 0.2 * wrong, abs=1e-4)
+
+
+def test_aihf_is_trls_loss_with_likelihood_beside_it_and_fa_that_alone(trl_trainer):
+    """TRL's "sft" is the mean over all tokens of the chosen answers, ours the sum of an answer's, so that weights differ by tokens."""
+    batch = next(iter(trl_trainer.get_train_dataloader()))
+    model = trl_trainer.accelerator.unwrap_model(trl_trainer.model)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        with model.disable_adapter():
+            base = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    policy, reference = (
+        torch.stack(masked_logps(found, batch["input_ids"], batch["completion_mask"]).chunk(2))
+        for found in (logits, base)
+    )
+    tokens = torch.stack(batch["completion_mask"].sum(1).chunk(2))
+    count = tokens.shape[1]
+    rows = Rows(
+        tokens,
+        torch.tensor([[1.0], [0.0]]).expand(2, count),
+        torch.zeros(count),
+        torch.ones(count),
+        torch.ones(count) > 0,
+    )
+
+    def ours(**values):
+        settings = RefreshSettings(beta=BETA, **values)
+        return row_losses(policy, reference, rows, likelihood_weights(rows, settings), settings).mean().item()
+
+    weight = 0.3
+    theirs = their_loss(trl_trainer, batch, loss_types=["sigmoid", "sft"], loss_weights=[1.0, weight])
+    a_sum = weight * count / tokens[0].sum().item()
+    assert ours(objective="aihf", demonstration_weight=a_sum) == pytest.approx(theirs, rel=1e-4)
+    likelihood = their_loss(trl_trainer, batch, loss_types=["sft"], loss_weights=[1.0])
+    assert ours(objective="fa") * count / tokens[0].sum().item() == pytest.approx(likelihood, rel=1e-4)
+    assert abs(theirs - ours(objective="dpo")) > 1e-2

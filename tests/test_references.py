@@ -49,7 +49,9 @@ def test_an_average_moves_as_trls_callback_moves_its_reference(llama):
         callbacks.SyncRefModelCallback._sync_target_model(policy, average, 1 - 0.7)
         for ours, theirs in zip(weights(llama, "taste_reference"), average, strict=True):
             assert torch.allclose(ours, theirs, atol=1e-6)
-    assert not any(torch.equal(a, p) for a, p in zip(average, policy, strict=True)), "an average that lags behind nothing"
+    assert not any(torch.equal(a, p) for a, p in zip(average, policy, strict=True)), (
+        "an average that lags behind nothing"
+    )
     learner.close()
 
 
