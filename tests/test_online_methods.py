@@ -74,16 +74,16 @@ def oaif(llama, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("method", "values"),
+    ("method", "values", "others"),
     [
-        ("osp", {"strength_scale": 0.0}),
-        ("optune", {"regenerate": 1.0, "gap_power": 0.0}),
-        ("bpo", {"renewals": 0}),
+        ("osp", {"strength_scale": 0.0}, {"strength_scale": 20.0}),
+        ("optune", {"regenerate": 1.0, "gap_power": 0.0}, {"regenerate": 0.5, "gap_power": 1.0}),
+        ("bpo", {"renewals": 0}, {"renewals": 3}),
     ],
 )
-def test_at_its_neutral_value_a_method_is_oaif(llama, monkeypatch, oaif, method, values):
-    """And at its usual one it learns from the same first answers, but not the same."""
-    neutral, usual = Run(llama, monkeypatch, method, **values), Run(llama, monkeypatch, method)
+def test_at_its_neutral_value_a_method_is_oaif(llama, monkeypatch, oaif, method, values, others):
+    """And away from it, it learns from the same first answers, but not the same."""
+    neutral, usual = Run(llama, monkeypatch, method, **values), Run(llama, monkeypatch, method, **others)
     for ours, theirs in zip(neutral.figures, oaif.figures, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     assert neutral.rows == oaif.rows
@@ -140,9 +140,9 @@ def test_optune_answers_anew_where_the_reward_was_lowest_and_keeps_the_other_ans
         yield
 
     def prefer(questions):
-        found = [by_scores(rewards[q.messages] + 1, rewards[q.messages], Cost()) for q in questions]
-        rewards.update({q.messages: 10.0 for q in questions if len(asked) > 1})
-        return found
+        if len(asked) > 1:
+            rewards.update({q.messages: 10.0 for q in questions})
+        return [by_scores(rewards[q.messages] + 1, rewards[q.messages], Cost()) for q in questions]
         yield
 
     hand = Hand(sample, prefer, str, None, "loop", random.Random(0))
