@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from app.adapter_blend import add_blend
+from app.adapter_blend import add_blend, copy_adapter
 from app.cache import joins, new_cache
 from app.errors import InputError, ModelError, first_line
 from app.packed import pack_linears
@@ -272,6 +272,20 @@ class LanguageModel:
         self._active = "?"
         self._activate(name)
         return [p for key, p in self._model.named_parameters() if f".{name}." in key and "lora_" in key]
+
+    def begin_as(self, name: str, folder: Path) -> None:
+        """Makes a fresh adapter add what a saved one adds, exactly; it is trained from there.
+
+        Raises:
+            InputError: the saved one has a larger rank than the fresh one.
+            ModelError: as `load_adapter` says.
+        """
+        source = f"{name}_start"
+        self.load_adapter(source, folder)
+        try:
+            copy_adapter(self._peft, source, name)
+        finally:
+            self.drop_adapter(source)
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Makes a saved adapter available under `name`; does nothing if it is. Holds the last few; the oldest makes room, and is

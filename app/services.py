@@ -84,7 +84,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     compare = Compare(model, serving, store, catalogue, versions)
-    learn = Learn(model, worker, store, versions, settings.admin_token)
+    learn = Learn(model, worker, store, versions, embedder, settings.admin_token)
     raters = Raters(store, settings.data, consent)
     return Services(
         settings=settings,

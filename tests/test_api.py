@@ -368,8 +368,16 @@ def test_forged_vote_is_refused(server: Server, values: dict[str, str], message:
         ("/refresh", {"persona": "nobody"}, "'nobody' does not exist"),
         ("/refresh", {"epochs": 0}, "epochs is 0"),
         ("/refresh", {"beta": "nan"}, "beta is"),
-        ("/refresh", {"objective": "ppo"}, "objective is 'ppo': input should be 'dpo', 'ipo' or 'slic'"),
-        ("/refresh", {"objective": ["ipo"]}, "objective is ['ipo']: input should be 'dpo', 'ipo' or 'slic'"),
+        (
+            "/refresh",
+            {"objective": "ppo"},
+            "objective is 'ppo': input should be 'dpo', 'ipo', 'ipo_sum', 'slic', 'ulma', 'aihf', 'hpo', 'fa', 'rwr' or 'ca'",
+        ),
+        (
+            "/refresh",
+            {"objective": ["ipo"]},
+            "objective is ['ipo']: input should be 'dpo', 'ipo', 'ipo_sum', 'slic', 'ulma', 'aihf', 'hpo', 'fa', 'rwr' or 'ca'",
+        ),
         ("/publish", {"version": "v77"}, "'v77' does not exist"),
         ("/publish", {"version": "none", "persona": "nobody"}, "'nobody' does not exist"),
     ],

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from app import data_command
 from app.data import ROWS, Data, ExportRequest, with_principles
 from app.errors import InputError, NotAllowedError, NotFoundError, StorageError
-from app.refresh.pair_files import read_pairs
+from app.refresh.pair_files import read_rows
 from app.refresh.pairs import make_pair
 from storage.export import decisive
 from storage.export_columns import TEXT, Column, columns_of
@@ -318,9 +318,9 @@ def test_an_export_is_read_back_as_the_same_pairs(store: Store, tmp_path: Path, 
     chosen = [make_pair(r.messages, r.answers[a].text, r.answers[b].text) for _, r, a, b in decisive(store.votes())]
     data = Data(store, open_to_all)
     data.export_file(ExportRequest(file_type=kind), tmp_path / "plain")
-    assert read_pairs(tmp_path / "plain") == chosen
+    assert read_rows(tmp_path / "plain")[0] == chosen
     data.export_file(ExportRequest(file_type=kind, with_principle=True), tmp_path / "principled")
-    for pair, (_, round_, _, _) in zip(read_pairs(tmp_path / "principled"), decisive(store.votes()), strict=True):
+    for pair, (_, round_, _, _) in zip(read_rows(tmp_path / "principled")[0], decisive(store.votes()), strict=True):
         assert pair.messages == with_principles(round_.messages, round_.principles)
 
 

@@ -41,7 +41,11 @@ def test_decoding_knows_token_ids_only():
 
 
 @pytest.mark.parametrize(
-    "module", ["app.decoding.rules", "app.decoding.amulet", "app.decoding.guidance", "app.refresh.objectives"]
+    "module",
+    [
+        *("app.decoding.rules", "app.decoding.amulet", "app.decoding.guidance"),
+        *("app.refresh.objectives", "app.refresh.likelihoods"),
+    ],
 )
 def test_pure_maths_loads_torch_and_nothing_else(module: str):
     assert foreign(module) - foreign("torch") == {"app"}
@@ -69,6 +73,11 @@ def test_adapter_folders_and_pairs_and_prompts_know_no_model():
         "app.refresh.pairs",
         "app.refresh.pair_files",
         "app.refresh.pair_rows",
+        "app.refresh.methods",
+        "app.refresh.refresh_settings",
+        "app.refresh.rewards",
+        "app.refresh.labels",
+        "app.objective_options",
         "app.errors",
         "app.settings",
     ) & {

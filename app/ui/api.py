@@ -208,11 +208,11 @@ def add_endpoints(services: Services) -> None:
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
             token: the owner's, where one is set; without it the version stays unpublished.
-            objective: dpo, ipo (of per-token means) or slic.
+            objective: dpo, ipo (of per-token means), ipo_sum, slic, ulma, aihf, hpo, fa, rwr or ca.
             with_imported: pairs that were imported, too.
 
         Returns:
-            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
+            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples, rated, asked.
         """
         with errors_for_the_client():
             settings = checked(
@@ -230,7 +230,8 @@ def add_endpoints(services: Services) -> None:
             pairs = services.learn.pairs(persona or None)
             if with_imported:
                 pairs += services.learn.imported_pairs(persona or None)
-            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish)
+            rated = services.learn.rated(persona or None)
+            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish, rated=rated)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:
