@@ -14,8 +14,8 @@ from app.errors import InputError, checked
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.evaluation.plan import Plan
     from app.evaluation.questions import Case
-    from app.evaluation.run import Plan
     from app.evaluation.summary import Summary
     from app.services import Services
 
@@ -67,7 +67,8 @@ def add_evaluate_parser(commands: "argparse._SubParsersAction[argparse.ArgumentP
 def run(options: argparse.Namespace) -> int:
     """Runs what is left to do, with a progress bar, and writes results.json, figures.csv, wins.csv and report.html."""
     from app.embedding import Embedder
-    from app.evaluation.run import Folder, Outcome, Progress, evaluate
+    from app.evaluation.plan import Outcome, Progress
+    from app.evaluation.run import Folder, evaluate
     from app.evaluation.scoring import scorers
     from app.evaluation.summary import summarise
     from app.services import build
@@ -105,7 +106,7 @@ def _plan(options: argparse.Namespace, services: "Services", settings: DecodeSet
     from dataclasses import replace
 
     from app.evaluation.contestants import parse_all
-    from app.evaluation.run import Plan
+    from app.evaluation.plan import Plan
 
     # A version is checked and written in one way, so that "v2*0.5+v1*0.5" is one contestant however it was written.
     found = parse_all(options.arms)
@@ -149,7 +150,7 @@ def _watched(items: Iterator[Any]) -> Any:
     # The last item is the outcome; the others move the bar.
     from tqdm import tqdm
 
-    from app.evaluation.run import Progress
+    from app.evaluation.plan import Progress
 
     with tqdm(unit="batch", file=sys.stderr, mininterval=2) as bar:
         for item in items:

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -13,25 +12,10 @@ from app.decoding.arms import DecodeSettings, build_arms
 from app.decoding.engine import Engine
 from app.decoding.run import Run
 from app.evaluation.contestants import BEST_OF_N, Contestant
+from app.evaluation.plan import Written
 from app.evaluation.questions import Case
 from app.model import LanguageModel
 from app.prompts import contexts
-
-
-@dataclass(frozen=True)
-class Written:
-    """One answer.
-
-    ended: whether it came to an end by itself.
-    forwards: readings of a token by the model that it took: one a context and step; of best-of-n all that were sampled, and one
-        more for every pair that was judged.
-    seconds: its share of the time that its batch took.
-    """
-
-    text: str
-    ended: bool
-    forwards: int
-    seconds: float
 
 
 def answer(

@@ -79,7 +79,7 @@ def scatter(families: dict[str, list[Spot]], x_name: str, y_name: str, less_x: b
     )
 
 
-def _spot(spot: Spot, at, colour: str, ringed: bool) -> str:  # noqa: ANN001
+def _spot(spot: Spot, at, colour: str, ringed: bool) -> str:
     (x, y), (_, low), (_, high) = at(spot.x, spot.y), at(spot.x, spot.low), at(spot.x, spot.high)
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="none" stroke="{colour}"/>' if ringed else ""
     return (

@@ -5,9 +5,9 @@ The words are for a curious person; the terms of the field stand beside them.
 
 from html import escape
 
+from app.evaluation.columns import COLUMNS
+from app.evaluation.plan import Outcome, Plan
 from app.evaluation.plots import Spot, scatter
-from app.evaluation.run import Outcome, Plan
-from app.evaluation.scoring import COLUMNS
 from app.evaluation.summary import Figures, Summary, Win
 from app.insights.means import Mean
 from app.insights.rates import Share

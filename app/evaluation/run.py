@@ -7,73 +7,21 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from app.annotators.preference import Annotator
-from app.decoding.arms import DecodeSettings
 from app.errors import InputError
-from app.evaluation.answering import Written, answer
+from app.evaluation.answering import answer
 from app.evaluation.contestants import BEST_OF_N, Contestant
 from app.evaluation.journal import Journal
 from app.evaluation.pairing import judge_pairs
+from app.evaluation.plan import Outcome, Plan, Progress, Written
 from app.evaluation.questions import Case
 from app.evaluation.scoring import Score
 from app.model import LanguageModel
 
 PLAN = "plan.json"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What decides every answer and every score, up to rounding.
-
-    against: names of the contestants that every other is compared with.
-    judges: by name, see `scoring.JUDGES`.
-    batch: how many prompts are answered together.
-    """
-
-    model: str
-    revision: str
-    contestants: list[Contestant]
-    against: list[str]
-    cases: list[Case]
-    judges: list[str]
-    settings: DecodeSettings
-    batch: int
-
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "settings": self.settings.model_dump()}
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Who is compared with whom: each contestant with each of `against`, once."""
-        names = [contestant.name for contestant in self.contestants]
-        both = [(one, other) for other in self.against for one in names if one != other]
-        return [pair for i, pair in enumerate(both) if (pair[1], pair[0]) not in both[:i]]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How much of the work is done, and what is done now."""
-
-    done: int
-    of: int
-    what: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it, in the order of the plan's cases.
-
-    answers: by contestant. scores: by column and contestant; None where the judge has no say. wins: by judge of pairs and pair, 1
-    where the first of the pair won.
-    """
-
-    answers: dict[str, list[Written]]
-    scores: dict[str, dict[str, list[float | None]]]
-    wins: dict[str, dict[tuple[str, str], list[float]]]
 
 
 class Folder:

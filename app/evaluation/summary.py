@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.annotators.preference import NO_DIFFERENCE
-from app.evaluation.run import Outcome, Plan
-from app.evaluation.scoring import COLUMNS
+from app.evaluation.columns import COLUMNS
+from app.evaluation.plan import Outcome, Plan
 from app.insights.means import Mean, clustered_mean
 from app.insights.rates import Share, clustered_share
 from app.insights.regression import adjusted, marks, words

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from app.evaluation.run import Outcome, Plan
+from app.evaluation.plan import Outcome, Plan
 from app.evaluation.summary import Figures, Summary, Win
 from app.insights.means import Mean
 from app.insights.rates import Share
