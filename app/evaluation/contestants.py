@@ -15,7 +15,7 @@ UNTOLD = ("baseline", "adapter_guided")  # arms that never read the principle
 ONE_FOR_ALL = ("seed", "max_new_tokens", "no_repeat_ngram")  # settings in which nobody may differ
 BEST_OF_TEMPERATURE = 0.7  # greedy answers would all be the same
 RATIO_UNDER_A_BUDGET = 10.0  # where only a budget is given, the budget decides
-STRENGTHS = ("ratio", "kl_budget", "amulet_alpha", "guide_weight", "count")
+STRENGTHS = ("ratio", "amulet_alpha", "guide_weight")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,13 @@ class Contestant:
     def family(self) -> str:
         """What it is called without its strength: contestants of one family lie on one line of a plot."""
         kept = [f"{key}={value:g}" for key, value in sorted(self.changes.items()) if key not in STRENGTHS]
-        by = [key for key in STRENGTHS if key in self.changes and key != "ratio"]
-        return " ".join([self.arm, *by, *kept, *(["@", self.adapter] if self.adapter else [])])
+        return " ".join([self.arm, *kept, *(["@", self.adapter] if self.adapter else [])])
+
+    @property
+    def strength(self) -> str:
+        """The number that tells it from the others of its family; "" where there is none."""
+        found = [f"{self.changes[key]:g}" for key in STRENGTHS if key in self.changes]
+        return str(self.count) if self.arm == BEST_OF_N else " ".join(found)
 
     @property
     def told(self) -> bool:

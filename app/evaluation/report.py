@@ -25,7 +25,8 @@ th, td { padding: 0.3rem 0.7rem; border: 1px solid var(--line); text-align: righ
   white-space: nowrap; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; } td.text { white-space: pre-wrap; min-width: 16rem; }
 small, .soft, figcaption { color: var(--soft); } figure { margin: 1rem 0; max-width: 44rem; background: var(--card);
-  border: 1px solid var(--line); } svg { display: block; width: 100%; height: auto; }
+  border: 1px solid var(--line); } .plots { display: grid;
+  grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 0 1rem; } svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 12px; fill: currentColor; } svg .grid { stroke: var(--line); }
 figcaption { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; padding: 0.3rem 0.8rem 0.7rem; font-size: 0.875rem; }
 figcaption i { display: inline-block; width: 0.7rem; height: 0.7rem; border-radius: 50%; margin-right: 0.4rem; }
@@ -80,7 +81,7 @@ def _plots(summary: Summary) -> str:
             parts.append(_plot(summary, column, ""))
     note = "<p class='soft'>Ringed: nobody else is better in both (the Pareto frontier). A line joins one way of answering at several strengths.</p>"
     return (
-        f"<h2>Following the principle, against reading well and against cost</h2>{note}{''.join(parts)}"
+        f"<h2>Following the principle, against reading well and against cost</h2>{note}<div class='plots'>{''.join(parts)}</div>"
         if parts
         else ""
     )
@@ -93,9 +94,8 @@ def _plot(summary: Summary, column: str, over: str) -> str:
         x = one.scores[over].value if over else one.forwards
         if found.n == 0:
             return ""
-        strength = one.name.removeprefix(one.family.split(" ")[0]).partition("@")[0].strip()
         families.setdefault(one.family, []).append(
-            Spot(x, found.value, *found.interval, strength, f"{one.name}: {found.value:.3f}")
+            Spot(x, found.value, *found.interval, one.strength, f"{one.name}: {found.value:.3f}")
         )
     x_name = f"reads well ({over})" if over else "cost: forwards an answer"
     return scatter(families, x_name, f"follows the principle ({column})", less_x=not over)

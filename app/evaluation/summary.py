@@ -18,13 +18,14 @@ from app.insights.regression import adjusted, marks, words
 
 @dataclass(frozen=True)
 class Figures:
-    """What one contestant reaches. `scores`: by column, with those cases in which the judge has a say.
+    """What one contestant reaches. `family`, `strength`: see `contestants.Contestant`. `scores`: by column, with those cases in which the judge has a say.
 
     words, forwards, seconds: of an answer, on the average; see `answering.Written`.
     """
 
     name: str
     family: str
+    strength: str
     scores: dict[str, Mean | Share]
     words: float
     forwards: float
@@ -70,6 +71,7 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
         Figures(
             contestant.name,
             contestant.family,
+            contestant.strength,
             {
                 column: score(by_name[contestant.name], prompts, COLUMNS[column].binary)
                 for column, by_name in outcome.scores.items()
@@ -80,7 +82,7 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
     ]
     wins = [
         versus(outcome, judge, one, other, prompts)
-        for judge in [*(c for c in outcome.scores if COLUMNS[c].fidelity), *outcome.wins]
+        for judge in [*outcome.scores, *outcome.wins]
         for one, other in plan.pairs()
     ]
     return Summary(figures, wins)
