@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.proof`: what the methods are worth on the starter, each part by one command, kept as JSON.
 
 strength: baseline < prompted < linearly aligned, over the ratio and under a KL budget; Amulet beside it, at equal cost and at equal
-fidelity. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers. blends: soups of
+fidelity. cost: the seconds of each arm. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers. blends: soups of
 two adapters, and ExPO past a half-trained one. A part that was killed goes on where it was, in the folder that it was given.
 """
 
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import proof_blends, proof_online
+from tests.benchmarks import proof_blends, proof_cost, proof_online
 from tests.benchmarks.machine import machine
 from tests.benchmarks.proof_run import evaluated, gain
 
@@ -89,7 +89,24 @@ def against_linear(results: dict[str, Any], name: str, ratios: list[str], column
     return {"by": column, **sides}
 
 
-PARTS = {"strength": strength, "online": proof_online.measure, "blends": proof_blends.measure}
+PARTS = {
+    "strength": strength,
+    "cost": proof_cost.measure,
+    "online": proof_online.measure,
+    "blends": proof_blends.measure,
+}
+
+
+def measure(part: str, work: Path, limit: int) -> dict[str, Any]:
+    """One part, with what it was measured on.
+
+    Args:
+        part: a key of `PARTS`.
+        work: a folder, in which it goes on where it was killed.
+        limit: see the parts.
+    """
+    os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(work / "data")
+    return {"part": part, "limit": limit, "machine": machine(), **PARTS[part](work, limit)}
 
 
 def main() -> None:
@@ -100,11 +117,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for answers and adapters")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
-    os.environ["PLUMBLINE_MODEL"] = "starter"
     for part in options.parts:
-        work = options.work / f"{part}-{options.limit}"
-        os.environ["PLUMBLINE_DATA"] = str(work / "data")
-        found = {"part": part, "limit": options.limit, "machine": machine(), **PARTS[part](work, options.limit)}
+        found = measure(part, options.work / f"{part}-{options.limit}", options.limit)
         file = options.results / f"proof-{part}.json"
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{part}: {file}")
