@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.decoding.arms import DecodeSettings
 from app.errors import InputError, NotFoundError
@@ -18,7 +20,7 @@ from app.evaluation.columns import COLUMNS
 from app.evaluation.contestants import Contestant, parse, parse_all
 from app.evaluation.journal import Journal
 from app.evaluation.plan import Outcome, Plan, Written
-from app.evaluation.plots import Spot, frontier, scatter
+from app.evaluation.plots import Spot, frontier, scatter, ticks
 from app.evaluation.questions import Case, Principle, cases, own_principles, own_prompts, read_questions
 from app.evaluation.report import report
 from app.evaluation.scoring import by_markers, follows, well_formed
@@ -420,6 +422,21 @@ def test_the_report_shows_n_intervals_lengths_and_costs():
     text = Tags(report(plan, outcome, summarise(plan, outcome))).text
     assert "0.667 [" in text and "2.50" in text and "2.00" in text and "3.00" in text
     assert COLUMNS["markers"].says in text and "linear_aligned ratio=2 against baseline" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (-0.06, 1.06, [0, 0.2, 0.4, 0.6, 0.8, 1]), (46.9, 207, [50, 100, 150, 200])],
+)
+def test_ticks_are_round(low: float, high: float, found: list[float]):
+    assert ticks(low, high) == pytest.approx(found)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_lie_on_every_axis(low: float, room: float):
+    found = ticks(low, low + room)
+    assert len(found) >= 4 and low - 1e-6 <= found[0] and found[-1] <= low + room + 1e-6
+    assert np.ptp(np.diff(found)) < 1e-6
 
 
 def test_the_frontier_by_hand():

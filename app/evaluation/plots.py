@@ -4,13 +4,13 @@ Nothing is fetched and nothing runs in the reader's browser; every name is escap
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 660, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 48
-TICKS = 5
+WIDTH, HEIGHT = 460, 320  # as wide as it is shown, so that its words keep their size
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 16, 48
+FEWEST_TICKS = 4
 # Okabe and Ito's colours, which the colour-blind tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#666666")
 
@@ -61,7 +61,7 @@ def scatter(families: dict[str, list[Spot]], x_name: str, y_name: str, less_x: b
         )
 
     best = frontier(spots, less_x)
-    parts = [_axes(xs, ys, x_name, y_name)]
+    parts = [_axes(at, xs, ys, x_name, y_name)]
     for number, family in enumerate(families.values()):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(s.x, s.y) for s in family))
@@ -79,7 +79,7 @@ def scatter(families: dict[str, list[Spot]], x_name: str, y_name: str, less_x: b
     )
 
 
-def _spot(spot: Spot, at, colour: str, ringed: bool) -> str:
+def _spot(spot: Spot, at: Callable[[float, float], tuple[float, float]], colour: str, ringed: bool) -> str:
     (x, y), (_, low), (_, high) = at(spot.x, spot.y), at(spot.x, spot.low), at(spot.x, spot.high)
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="none" stroke="{colour}"/>' if ringed else ""
     return (
@@ -89,21 +89,38 @@ def _spot(spot: Spot, at, colour: str, ringed: bool) -> str:
     )
 
 
-def _axes(xs: tuple[float, float], ys: tuple[float, float], x_name: str, y_name: str) -> str:
+def _axes(
+    at: Callable[[float, float], tuple[float, float]],
+    xs: tuple[float, float],
+    ys: tuple[float, float],
+    x_name: str,
+    y_name: str,
+) -> str:
     parts = []
-    for i in range(TICKS):
-        x = LEFT + i * (WIDTH - LEFT - RIGHT) / (TICKS - 1)
-        y = HEIGHT - BOTTOM - i * (HEIGHT - TOP - BOTTOM) / (TICKS - 1)
-        of_x, of_y = (low + i * (high - low) / (TICKS - 1) for low, high in (xs, ys))
+    for value in ticks(*ys):
+        y = at(xs[0], value)[1]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{of_y:.3g}</text>')
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{of_x:.3g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in ticks(*xs):
+        x = at(value, ys[0])[0]
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{value:g}</text>')
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_name)}</text>'
     )
     parts.append(f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>')
     return "".join(parts)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """At least `FEWEST_TICKS` round numbers between two numbers: multiples of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.ceil(math.log10(high - low))
+    steps = (power * part for scale in (1, 0.1, 0.01) for part in (scale, scale / 2, scale / 5))
+    for step in steps:
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first + 1 >= FEWEST_TICKS:
+            return [round(i * step, 12) for i in range(first, last + 1)]
+    raise ValueError(f"no round numbers between {low} and {high}")
 
 
 def _span(values: Iterable[float]) -> tuple[float, float]:

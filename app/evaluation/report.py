@@ -26,7 +26,7 @@ th, td { padding: 0.3rem 0.7rem; border: 1px solid var(--line); text-align: righ
 th:first-child, td:first-child, td.text, th.text { text-align: left; } td.text { white-space: pre-wrap; min-width: 16rem; }
 small, .soft, figcaption { color: var(--soft); } figure { margin: 1rem 0; max-width: 44rem; background: var(--card);
   border: 1px solid var(--line); } .plots { display: grid;
-  grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 0 1rem; } svg { display: block; width: 100%; height: auto; }
+  grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0 1rem; } svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 12px; fill: currentColor; } svg .grid { stroke: var(--line); }
 figcaption { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; padding: 0.3rem 0.8rem 0.7rem; font-size: 0.875rem; }
 figcaption i { display: inline-block; width: 0.7rem; height: 0.7rem; border-radius: 50%; margin-right: 0.4rem; }
