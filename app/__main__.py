@@ -12,6 +12,7 @@ from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
 from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
+from app.evaluate_command import add_evaluate_parser
 from app.insights_command import add_insights_parser
 from app.objective_options import add_objective_options
 from app.online_command import add_online_parser
@@ -260,6 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     add_study_parser(commands)
     add_insights_parser(commands)
     add_best_of_parser(commands)
+    add_evaluate_parser(commands)
     return parser
 
 

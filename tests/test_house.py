@@ -151,3 +151,9 @@ def test_managing_versions_and_checking_their_files_know_no_model():
         *("torch", "transformers", "peft", "gradio"),
     }
     assert not foreign("app.refresh.adapter_files") & {"storage", "sqlite_utils"}
+
+
+def test_plans_figures_and_reports_of_an_evaluation_know_no_model_and_no_database():
+    modules = ("report", "tables", "questions", "contestants", "journal")
+    loaded = foreign(*(f"app.evaluation.{name}" for name in modules), "app.evaluate_command")
+    assert not loaded & {"transformers", "peft", "sklearn", "gradio", "storage", "sqlite_utils"}
