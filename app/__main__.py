@@ -11,6 +11,7 @@ from typing import Any
 from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
 from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings
+from app.deploy_command import add_deploy_parser
 from app.errors import PlumblineError, checked
 from app.evaluate_command import add_evaluate_parser
 from app.insights_command import add_insights_parser
@@ -262,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     add_insights_parser(commands)
     add_best_of_parser(commands)
     add_evaluate_parser(commands)
+    add_deploy_parser(commands)
     return parser
 
 

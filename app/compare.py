@@ -114,12 +114,21 @@ class Compare:
     Args:
         model, serving: the model and the line in front of it.
         store, catalogue, versions: rounds, personas and adapter versions.
+        running: by id, what may be cancelled; shared where another model has taken over and answers of the old one go on.
     """
 
-    def __init__(self, model: LanguageModel, serving: Serving, store: Store, catalogue: Catalogue, versions: Versions):
+    def __init__(
+        self,
+        model: LanguageModel,
+        serving: Serving,
+        store: Store,
+        catalogue: Catalogue,
+        versions: Versions,
+        running: dict[str, Comparison] | None = None,
+    ):
         self.model, self._serving, self._store = model, serving, store
         self._catalogue, self._versions = catalogue, versions
-        self._running: dict[str, Comparison] = {}
+        self._running = {} if running is None else running
 
     def start(self, request: Request, rater: str) -> Comparison:
         """Checks a request and fixes everything that decides its outcome; nothing is computed yet.

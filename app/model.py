@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from app.adapter_blend import add_blend, copy_adapter
-from app.cache import joins, new_cache
+from app.cache import bytes_per_token, joins, new_cache
 from app.errors import InputError, ModelError, first_line
 from app.packed import pack_linears
 from app.pretrained import load_pretrained
@@ -111,10 +111,7 @@ class LanguageModel:
     @property
     def cache_bytes_per_token(self) -> int:
         """What one token of one row takes in the key-value cache."""
-        config = self._model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return 2 * config.num_hidden_layers * heads * size * self._model.dtype.itemsize
+        return bytes_per_token(self._model.config, self._model.dtype.itemsize)
 
     # --- text and tokens
 

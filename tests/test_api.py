@@ -162,12 +162,20 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     asked = {"/studies", "/study_create", "/study_close", "/study_next", "/study_skip", "/study_undo", "/study_reveal"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs", "/insights"}
+    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs", "/insights", "/model"}
 
 
 def test_the_sync_says_how_it_stands(server: Server):
     told = server.client().predict(api_name="/sync_status")
-    assert told == {"on": False, "dataset": "", "last_synced": "", "waiting": 0, "fault": "", "unreadable": 0}
+    assert told == {
+        "on": False,
+        "dataset": "",
+        "last_synced": "",
+        "waiting": 0,
+        "fault": "",
+        "unreadable": 0,
+        "loses_all": False,
+    }
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):

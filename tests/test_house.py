@@ -102,7 +102,12 @@ def test_only_the_page_knows_gradio():
 
 
 def test_the_sync_knows_no_model_and_no_page():
-    assert not foreign("app.hub", "app.sync_command") & {"torch", "transformers", "peft", "gradio"}
+    assert not foreign("app.hub", "app.sync_command", "app.deploy", "app.deploy_command") & {
+        "torch",
+        "transformers",
+        "peft",
+        "gradio",
+    }
 
 
 def test_storage_and_votes_do_not_know_the_hub():
@@ -111,7 +116,7 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
-    names += ["pull_render", "share_render", "sweep_render", "compare_panes"]
+    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 

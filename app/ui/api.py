@@ -85,20 +85,21 @@ def add_endpoints(services: Services) -> None:
                 blind=blind,
                 traces=traces,
             )
-            comparison = services.compare.start(request, rater_of(rater))
-            *_, last = services.compare.run(comparison)
+            asked = services.compare  # another model may take over meanwhile
+            comparison = asked.start(request, rater_of(rater))
+            *_, last = asked.run(comparison)
         names = (
             {"first": comparison.first_arm, "second": comparison.second_arm}
             if blind
             else {arm: arm for arm in comparison.arms}
         )
         token_ids = {arm: answer.token_ids for arm, answer in last.answers.items()}
-        traced = {"traces": described(last.traces, token_ids, services.model.decode)} if traces else {}
+        traced = {"traces": described(last.traces, token_ids, asked.model.decode)} if traces else {}
         # Seconds and token counts would tell the arms of a blind round apart.
         kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
         return {
             "round_id": comparison.round_id if comparison.is_kept else None,
-            "model": services.model.name,
+            "model": asked.model.name,
             "adapter": comparison.adapter or None,
             "settings": settings.model_dump(),
             "answers": {name: {key: getattr(last.answers[arm], key) for key in kept} for name, arm in names.items()},

@@ -89,11 +89,12 @@ def build_compare_tab(
         idle = {**{button: gr.Button(interactive=True) for button in (run, *cards)}, stop: gr.Button(interactive=False)}
         try:
             request = request_of(services, asked, said, traces=pull != "off")
-            comparison = services.compare.start(request, rater_of(secret))
+            asked_of = services.compare  # another model may take over meanwhile
+            comparison = asked_of.start(request, rater_of(secret))
             # Stop needs the id that comes with it.
             yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
             shown_at, progress, waited = 0.0, None, False
-            for progress in services.compare.run(comparison):
+            for progress in asked_of.run(comparison):
                 if progress.place:
                     yield {status: render.status(told.in_line(progress.place))}
                     waited = True
@@ -110,7 +111,7 @@ def build_compare_tab(
         if blind:
             finished, whole = told.running_panes(comparison, progress), None
         else:
-            whole = told.whole_pull(progress, services.model.decode)
+            whole = told.whole_pull(progress, asked_of.model.decode)
             finished = told.open_panes(progress.answers, comparison.arms, request.settings.ratio, pull=whole)
         yield {
             **idle,
@@ -175,7 +176,7 @@ def build_compare_tab(
         running.append(filled.then(compare, inputs, outputs, **begun))
     for each in running:
         each.failure(broken, None, [status, stop, run, *cards], **QUIET)
-    stop.click(services.compare.cancel, round_id, None, queue=False, **QUIET)
+    stop.click(lambda id_: services.compare.cancel(id_), round_id, None, queue=False, **QUIET)
     for choice, button in votes.items():
         handler = _with_choice(vote, choice)
         seen = [round_id, finished_at, pull_shown, rater]
