@@ -17,6 +17,7 @@ from app.learn import Learn
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
+from app.persona_offers import PersonaOffers
 from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
@@ -61,6 +62,7 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    offers: PersonaOffers
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -112,4 +114,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         insights=Insights(store, learn.authorise),
         share=Share(store),
         sweep=Sweep(model, worker, compare),
+        offers=PersonaOffers(store, learn.authorise),
     )

@@ -573,7 +573,10 @@ def test_page_streams_every_arm_and_a_blind_one_names_none(server: Server):
 
 
 def test_page_shows_markup_of_a_person_as_text(server: Server):
-    server.services.catalogue.save("Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann")
+    evil = server.services.catalogue.save(
+        "Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann", offered=True
+    )
+    server.services.offers.approve(evil.id)
     rendered = httpx.get(f"{server.url}config", timeout=HANG).text
     assert "<b><img" not in rendered
 
