@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from app.embedding import Embedder
 from app.errors import InputError, NotFoundError
 from app.prompts import MAX_PRINCIPLE_CHARACTERS, clean, frame
@@ -16,7 +18,7 @@ from storage.saved_personas import PersonaTable
 from storage.store import Store
 
 AnyPersona = Persona | SavedPersona
-MOST_MIXED = 7  # besides the persona's own principle: a comparison takes eight
+MOST_MIXED = 3  # besides its own principle: more than four at once pull an answer apart
 LARGEST_WEIGHT = 5.0
 
 
@@ -81,8 +83,14 @@ class Catalogue:
         """
         description = clean(description, "the description", MAX_PRINCIPLE_CHARACTERS)
         known = list(self.all(rater).values())
-        texts = [f"{persona.name}: {persona.principle}" for persona in known]
-        return [(known[i], cosine) for i, cosine in self._embedder.nearest(description, texts, len(texts))]
+        told = [_told(persona) for persona in known]
+        vectors = self._embedder.encode([description, *(text for texts in told for text in texts)])
+        wanted, cosines, start = vectors[0], [], 1
+        for texts in told:
+            whole = vectors[start : start + len(texts)].sum(axis=0)
+            cosines.append(float(whole @ wanted) / (float(np.linalg.norm(whole)) or 1.0))
+            start += len(texts)
+        return sorted(zip(known, cosines, strict=True), key=lambda pair: -pair[1])
 
     def save(
         self,
@@ -176,6 +184,12 @@ class Catalogue:
     def _unknown(self, persona_id: str) -> NotFoundError:
         known = ", ".join(list(self.all())[:20])
         return NotFoundError(f"the persona {persona_id[:40]!r} does not exist; known are {known}")
+
+
+def _told(persona: AnyPersona) -> list[str]:
+    """What a persona says of itself, in several ways: the mean of their meanings is surer than any one of them."""
+    said = [f"{persona.name}: {persona.principle}", persona.principle, frame(persona.principle, persona.framing)]
+    return [*said, persona.description] if isinstance(persona, Persona) else said
 
 
 def _may_see(persona: SavedPersona, rater: str) -> bool:

@@ -555,7 +555,9 @@ def test_page_takes_away_brings_and_deletes_a_version(server: Server):
 
 
 def page_inputs(blind: bool, prompt: str = PROMPT) -> list[Any]:
-    return [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published", "shift", None, ""]
+    asked = [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published"]
+    alone = [1.0, *["", "principle", 1.0] * 3]
+    return [*asked, *alone, "shift", None, ""]
 
 
 def click_compare(server: Server, inputs: list[Any]) -> str:
