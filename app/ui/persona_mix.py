@@ -43,24 +43,24 @@ def build_mix() -> Mix:
 
 def _build_row(number: int) -> tuple[gr.Textbox, gr.Dropdown, gr.Number]:
     text, framing, weight = EMPTY
+    framings = [(label, key) for key, label in FRAMING_LABELS.items()]
     with gr.Group(elem_classes="pl-mixed"):
-        return (
-            gr.Textbox(text, label=f"Another principle ({number})", max_length=2000, elem_id=f"mix-{number}"),
-            gr.Dropdown(
-                [(label, key) for key, label in FRAMING_LABELS.items()],
-                value=framing,
-                label=f"How it enters the prompt ({number})",
-                filterable=False,
-            ),
-            gr.Number(
+        written = gr.Textbox(text, label=f"Another principle ({number})", max_length=2000, elem_id=f"mix-{number}")
+        with gr.Row():
+            entering = gr.Dropdown(
+                framings, value=framing, label=f"Enters as ({number})", filterable=False, min_width=140, scale=3
+            )
+            weighted = gr.Number(
                 weight,
-                label=f"Its weight ({number})",
+                label=f"Weight ({number})",
                 minimum=-LARGEST_WEIGHT,
                 maximum=LARGEST_WEIGHT,
                 step=0.25,
+                min_width=80,
+                scale=2,
                 elem_id=f"mix-weight-{number}",
-            ),
-        )
+            )
+    return written, entering, weighted
 
 
 def principles_in(principle: str, framing: str, mixed: Sequence[Any]) -> tuple[Principle, ...]:
