@@ -15,17 +15,18 @@ from functools import partial
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.catalogue import Catalogue
+from app.catalogue import AnyPersona, Catalogue
 from app.decoding.arms import ALL_ARMS, ARM_NAMES, Arm, DecodeSettings, build_arms
 from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
-from app.errors import InputError
+from app.errors import InputError, checked
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
 from app.serving import HasGone, Place, Serving
 from app.version import VERSION
 from app.versions import Versions
+from personas import Persona
 from storage.records import Answer, Round
 from storage.store import Store
 
@@ -280,8 +281,7 @@ class Compare:
                 f"both the persona {request.persona[:40]!r} and a principle were given; leave one of them out"
             )
         if request.persona:
-            persona = self._catalogue.get(request.persona)
-            return [Principle(text=persona.principle, framing=persona.framing)]
+            return list(principles_of(self._catalogue.get(request.persona)))
         if not request.principles:
             raise InputError(
                 "no persona and no principle was given; choose a persona or write one sentence that says what a good answer is"
@@ -308,6 +308,14 @@ class Compare:
             word_starts=self.model.word_starts,
         )
         return run, adapter
+
+
+def principles_of(persona: AnyPersona) -> tuple[Principle, ...]:
+    """What a persona asks for: one principle, or the mix that somebody saved."""
+    if isinstance(persona, Persona):
+        return (Principle(text=persona.principle, framing=persona.framing),)
+    first = Principle(text=persona.principle, framing=persona.framing, weight=persona.weight)
+    return (first, *(checked(Principle, **one) for one in persona.mix))
 
 
 def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:

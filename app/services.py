@@ -18,6 +18,7 @@ from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.models import Models
 from app.online import Online
+from app.persona_offers import PersonaOffers
 from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
@@ -63,6 +64,7 @@ class Services:
     share: Share
     sweep: Sweep
     models: Models
+    offers: PersonaOffers
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -118,6 +120,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             share=Share(store),
             sweep=Sweep(model, worker, compare),
             models=models,
+            offers=PersonaOffers(store, learn.authorise),
         )
 
     def change(model: LanguageModel) -> None:

@@ -571,7 +571,9 @@ def test_page_takes_away_brings_and_deletes_a_version(server: Server):
 
 
 def page_inputs(blind: bool, prompt: str = PROMPT) -> list[Any]:
-    return [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published", "shift", None, ""]
+    asked = [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published"]
+    alone = [1.0, *["", "principle", 1.0] * 3]
+    return [*asked, *alone, "shift", None, ""]
 
 
 def click_compare(server: Server, inputs: list[Any]) -> str:
@@ -589,7 +591,10 @@ def test_page_streams_every_arm_and_a_blind_one_names_none(server: Server):
 
 
 def test_page_shows_markup_of_a_person_as_text(server: Server):
-    server.services.catalogue.save("Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann")
+    evil = server.services.catalogue.save(
+        "Evil <img src=x>", "<img src=x onerror=alert(1)>", "principle", 1.0, "ann", offered=True
+    )
+    server.services.offers.approve(evil.id)
     rendered = httpx.get(f"{server.url}config", timeout=HANG).text
     assert "<b><img" not in rendered
 

@@ -134,6 +134,7 @@ def test_votes_personas_and_turns_know_no_model():
         "app.label",
         "app.share",
         "app.catalogue",
+        "app.persona_offers",
         "app.worker",
         "app.visits",
         "app.raters",

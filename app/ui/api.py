@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.compare import Principle, Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
-from app.errors import PlumblineError, checked
+from app.errors import InputError, PlumblineError, checked
 from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
 from app.rounds import SAME_MEANING
@@ -39,6 +39,7 @@ def add_endpoints(services: Services) -> None:
         blind: bool = False,
         rater: str = "",
         traces: bool = False,
+        principles: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
         """Answers one prompt by several arms of one model.
 
@@ -59,6 +60,8 @@ def add_endpoints(services: Services) -> None:
             rater: a secret of your own that later votes come with.
             traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
                 against the baseline, in nats.
+            principles: several at once, each with text, and if need be framing and weight (-5 to 5, negative: away from it);
+                in place of persona and principle.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -74,11 +77,14 @@ def add_endpoints(services: Services) -> None:
             settings = checked(
                 DecodeSettings, **values, seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed
             )
+            if persona:
+                services.catalogue.seen(persona, rater_of(rater))
+            asked = [*([{"text": principle, "framing": framing}] if principle else ()), *(principles or ())]
             request = checked(
                 Request,
                 messages=(("user", prompt),),
                 persona=persona,
-                principles=(checked(Principle, text=principle, framing=framing),) if principle else (),
+                principles=tuple(map(_principle, asked)),
                 arms=tuple(str(arms or "").split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
@@ -153,19 +159,21 @@ def add_endpoints(services: Services) -> None:
             "second_arm": None if hidden else round_.second_arm,
         }
 
-    def personas(like: str = "") -> list[dict[str, Any]]:
-        """Every persona that can be chosen, the library's and the saved ones.
+    def personas(like: str = "", rater: str = "") -> list[dict[str, Any]]:
+        """Every persona that can be chosen: the library's, what everybody is offered, and your own.
 
         Args:
             like: a way of answering in your own words; the personas nearest to it in meaning come first.
+            rater: your secret; the personas that you saved are told to nobody else.
 
         Returns:
             id, name, principle, framing, ratio; with `like` also nearness, the cosine of the meanings.
         """
+        own = rater_of(str(rater or ""))
         with errors_for_the_client():
             if not str(like or "").strip():
-                return [_described(persona) for persona in services.catalogue.all().values()]
-            found = services.catalogue.like(str(like))
+                return [_described(persona) for persona in services.catalogue.all(own).values()]
+            found = services.catalogue.like(str(like), own)
         return [{**_described(persona), "nearness": round(cosine, 3)} for persona, cosine in found]
 
     def rounds(like: str = "", count: int = 10, nearness: float = SAME_MEANING, token: str = "") -> dict[str, Any]:
@@ -252,6 +260,14 @@ def add_endpoints(services: Services) -> None:
     for function in (compare, vote, personas, rounds, publish):
         gr.api(function, api_name=function.__name__, concurrency_limit=16)
     gr.api(refresh, api_name="refresh", concurrency_limit=4)
+
+
+def _principle(given: Any) -> Principle:
+    if not isinstance(given, dict):
+        raise InputError(
+            f"a principle is {str(given)[:60]!r}; each of them is an object with text, and if need be framing and weight"
+        )
+    return checked(Principle, **{str(key): value for key, value in given.items()})
 
 
 def _described(persona: Persona | SavedPersona) -> dict[str, Any]:

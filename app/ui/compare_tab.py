@@ -15,13 +15,12 @@ from app.ui import compare_panes as told
 from app.ui import pull_render, render
 from app.ui.compare_form import (
     QUIET,
-    Form,
-    build_question,
-    build_settings,
+    build_form,
     filling,
     request_of,
     wire_form,
 )
+from app.ui.persona_section import build_library, wire_personas
 from app.ui.share import RoundBar, build_bar, build_talk, round_links, wire_bar
 from app.ui.sweep_section import build_sweep_section
 
@@ -54,9 +53,10 @@ def build_compare_tab(
             gr.Button(f"{services.catalogue.get(id_).name}\n{prompt}", elem_classes="pl-tried")
             for id_, prompt in example.CARDS
         ]
+    library = build_library(services)
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300, elem_classes="pl-form"):
-            form = Form(**build_question(services), **build_settings(services))
+            form = build_form(services)
             run, stop = form.run, form.stop
         with gr.Column(scale=11, min_width=680):
             talk = build_talk()
@@ -116,7 +116,7 @@ def build_compare_tab(
         yield {
             **idle,
             **{button: gr.Button(interactive=True) for button in (bar.again, *votes.values())},
-            bar.links: "" if blind else round_links(services.store.round(comparison.round_id)),
+            bar.links: "" if blind else round_links(services, services.store.round(comparison.round_id)),
             panes: render.panes(finished),
             pull_shown: whole,
             finished_at: time.time(),
@@ -146,7 +146,7 @@ def build_compare_tab(
             **{button: gr.Button(interactive=False) for button in votes.values()},
             undo: gr.Button(interactive=not round_.blind),
             bar.go_on: gr.Button(interactive=stands.choice in ("first", "second")),
-            bar.links: round_links(round_),
+            bar.links: round_links(services, round_),
         }
 
     def take_back(id_: str, secret: str) -> dict:
@@ -161,7 +161,8 @@ def build_compare_tab(
             **{button: gr.Button(interactive=False) for button in (undo, bar.go_on)},
         }
 
-    wire_form(form, services, status, rater)
+    wire_form(form)
+    wire_personas(form, library, services, status, rater)
     pull.change(None, pull, None, js=SHOW_PULL, **QUIET)
     inputs = [*form.asked, pull, bar.messages, rater]
     after_vote = [panes, status, *votes.values(), undo, bar.go_on, bar.links]

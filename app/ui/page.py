@@ -3,7 +3,7 @@
 import gradio as gr
 
 from app.errors import InputError
-from app.label import new_secret
+from app.label import new_secret, rater_of
 from app.refresh.adapter_files import LARGEST
 from app.services import Services
 from app.ui import render
@@ -47,7 +47,9 @@ def build_page(services: Services) -> gr.Blocks:
         with gr.Tab("Compare"):
             compare = build_compare_tab(services, rater, demo)
             menus = [compare["persona"], compare["version"]]
-            build_model_picker(services, demo, menus, lambda: refreshed_choices(services))
+            build_model_picker(
+                services, demo, rater, menus, lambda secret: refreshed_choices(services, rater_of(secret))
+            )
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
@@ -60,9 +62,9 @@ def build_page(services: Services) -> gr.Blocks:
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         lists = [learn[key] for key in ("scope", "count", "table", "chosen")]
         demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
-        demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
+        demo.load(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
         learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
-        learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
+        learn["table"].change(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
     demo.further_routes = [health_route(services)]  # for `launch`, which knows the page only
     services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)

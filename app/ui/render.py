@@ -99,11 +99,6 @@ def failure(error: PlumblineError) -> str:
     return status(text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."), error=True)
 
 
-def preview(principle: str) -> str:
-    """The sentence as it will be added to the prompt."""
-    return f'<div class="pl-preview">Added to the prompt: <b>{escape(principle)}</b></div>'
-
-
 def training(step: Step) -> str:
     """A progress bar with what the last step did."""
     percent = round(100 * step.step / step.steps)
