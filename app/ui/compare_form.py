@@ -14,6 +14,7 @@ from app.label import rater_of
 from app.prompts import FRAMINGS, frame
 from app.services import Services
 from app.ui import render
+from app.ui.arms_choice import build_arms_choice, chosen_arms
 from personas import Persona
 from storage.records import SavedPersona
 
@@ -47,6 +48,8 @@ class Form:
     length: gr.Slider
     seed: gr.Number
     version: gr.Dropdown
+    arms: gr.Dropdown
+    voted: gr.Dropdown
     name: gr.Textbox
     save: gr.Button
 
@@ -59,6 +62,7 @@ class Form:
         return [
             *(self.prompt, self.persona, self.principle, self.framing, self.strength),
             *(self.temperature, self.top_p, self.budget, self.length, self.seed, self.blind, self.version),
+            *(self.arms, self.voted),
         ]
 
 
@@ -126,8 +130,14 @@ def build_settings(services: Services) -> dict[str, Any]:
             -1, label="Seed", info="-1: drawn by lot each time", precision=0, minimum=-1, elem_id="seed"
         )
         made["version"] = gr.Dropdown(
-            version_choices(services), value="published", label="Answers come from", elem_id="version"
+            version_choices(services),
+            value="published",
+            label="Answers come from",
+            info="Or a mixture in your own words, such as v3*1.5",
+            allow_custom_value=True,
+            elem_id="version",
         )
+        made |= build_arms_choice()
         made["name"] = gr.Textbox(
             label="Save this persona under a name", max_lines=1, max_length=60, elem_id="persona-name"
         )
@@ -197,7 +207,7 @@ def request_of(
     Raises:
         InputError, NotFoundError: a value is out of bounds, or the persona does not exist.
     """
-    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version = asked
+    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version, *arms = asked
     settings = checked(
         DecodeSettings,
         ratio=ratio,
@@ -215,6 +225,7 @@ def request_of(
         settings=settings,
         adapter=None if version == "published" else version,
         blind=blind,
+        **chosen_arms(*arms, blind=blind),
         traces=traces and not blind,
     )
 

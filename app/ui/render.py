@@ -12,11 +12,21 @@ from app.ui import pull_render
 from app.ui.pull_render import Pull
 from storage.records import Answer, Version
 
-ARM_TITLES = {"baseline": "Plain", "principle_prompted": "Asked", "linear_aligned": "Aligned"}
+ARM_TITLES = {
+    "baseline": "Plain",
+    "principle_prompted": "Asked",
+    "linear_aligned": "Aligned",
+    "amulet": "Amulet",
+    "adapter_guided": "Re-ranked",
+    "best_of_n": "Best of n",
+}
 ARM_EXPLANATIONS = {
     "baseline": "The model answers without your principle.",
     "principle_prompted": "The same model is told the principle in its prompt.",
     "linear_aligned": "At every word, the difference that the principle makes is taken further. No training.",
+    "amulet": "At every word, the principle and the model play a short game until they settle (Amulet, arXiv 2502.19148). No training.",
+    "adapter_guided": "A learnt version re-ranks the original model's likeliest words; your principle is not told (PAD, arXiv 2410.04070).",
+    "best_of_n": "The asked model answers several times, and as its own judge keeps the answer that fits best (best of n). Slow.",
 }
 HEADER = """
 <header class="pl-head">
@@ -54,11 +64,25 @@ class Pane:
 
 def panes(items: list[Pane]) -> str:
     """The answers side by side; on a narrow screen below each other."""
-    return f'<div class="pl-panes">{"".join(_pane(item) for item in items)}</div>'
+    four = " pl-four" if len(items) == 4 else ""
+    return f'<div class="pl-panes{four}">{"".join(_pane(item) for item in items)}</div>'
+
+
+def arm_title(name: str) -> str:
+    """What a person calls an arm, with the version that answered where the name tells it, as `baseline @ v3` does."""
+    arm, _, version = name.partition(" @ ")
+    title = ARM_TITLES.get(arm, arm)
+    return f"{title} of {version}" if version else title
 
 
 def _pane(pane: Pane) -> str:
-    classes = " ".join(["pl-pane", *([f"pl-{pane.arm}"] if pane.arm else []), *(["pl-picked"] if pane.picked else [])])
+    classes = " ".join(
+        [
+            "pl-pane",
+            *([f"pl-{escape(pane.arm.partition(' @ ')[0])}"] if pane.arm else []),
+            *(["pl-picked"] if pane.picked else []),
+        ]
+    )
     term = f"<code>{escape(pane.arm)}</code>" if pane.arm else ""
     if pane.answer is None:
         text, foot = '<div class="pl-text pl-empty">The answer will appear here.</div>', ""
