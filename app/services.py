@@ -14,6 +14,7 @@ from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
+from app.learned import Learned
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
@@ -27,6 +28,7 @@ from app.studies import Studies
 from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
+from app.versus import Versus
 from app.visits import Visits
 from app.worker import Worker
 from personas import load_library
@@ -46,6 +48,7 @@ class Services:
     compare: Compare
     label: Label
     learn: Learn
+    learned: Learned
     rounds: Rounds
     judges: Judges
     online: Online
@@ -61,6 +64,7 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    versus: Versus
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -83,7 +87,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     versions = Versions(model, store, adapters)
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
-    compare = Compare(model, serving, store, catalogue, versions)
     learn = Learn(model, worker, store, versions, settings.admin_token)
     compare = Compare(model, serving, store, catalogue, versions)
     raters = Raters(store, settings.data, consent)
@@ -97,6 +100,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         compare=compare,
         label=Label(store),
         learn=learn,
+        learned=Learned(model, worker, store),
         rounds=Rounds(store, embedder, learn.authorise),
         judges=Judges(model, embedder, settings),
         online=Online(model, worker, store, versions, catalogue),
@@ -112,4 +116,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         insights=Insights(store, learn.authorise),
         share=Share(store),
         sweep=Sweep(model, worker, compare),
+        versus=Versus(compare, store),
     )

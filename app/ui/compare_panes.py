@@ -69,7 +69,11 @@ def whole_pull(progress: Progress, decode: Callable[[list[int]], str]) -> Pull |
 def revealed_panes(round_: Round, choice: str, pull: Pull | None = None) -> list[Pane]:
     """The panes of a stored round whose arms may be told."""
     picked = {"first": round_.first_arm, "second": round_.second_arm}.get(choice, "")
-    order = (round_.first_arm, round_.second_arm) if round_.blind else OFFERED_ARMS
+    order = (
+        (round_.first_arm, round_.second_arm)
+        if round_.blind
+        else tuple(dict.fromkeys((*OFFERED_ARMS, *round_.answers)))
+    )
     arms = tuple(arm for arm in order if arm in round_.answers)
     return open_panes(round_.answers, arms, round_.settings.get("ratio", 0.0), picked, pull)
 

@@ -14,7 +14,8 @@ from app.ui.data_api import add_data_endpoints
 from app.ui.data_tab import build_data_tab
 from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
-from app.ui.learn_tab import build_learn_tab, refreshed_lists
+from app.ui.learn_api import add_learn_endpoints
+from app.ui.learn_tab import build_learn_tab
 from app.ui.online_api import add_online_endpoint
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
@@ -32,6 +33,7 @@ def build_page(services: Services) -> gr.Blocks:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
         add_online_endpoint(services)
+        add_learn_endpoints(services)
         add_version_endpoints(services)
         add_sync_endpoint(services)
         add_study_endpoints(services)
@@ -43,7 +45,7 @@ def build_page(services: Services) -> gr.Blocks:
         with gr.Tab("Compare"):
             compare = build_compare_tab(services, rater, demo)
         with gr.Tab("Learn") as learn_tab:
-            learn = build_learn_tab(services)
+            learn = build_learn_tab(services, rater, learn_tab, compare["version"])
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
         with gr.Tab("Insights") as insights_tab:
@@ -53,10 +55,8 @@ def build_page(services: Services) -> gr.Blocks:
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]
-        lists = [learn[key] for key in ("scope", "count", "table", "chosen")]
         demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
         demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
-        learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
         learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
     services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)
