@@ -58,8 +58,8 @@ def test_telling_words_are_counted_by_pair_and_on_one_side_only():
     pairs = [("Arr arr, the tea, matey", "The tea, please")] * 4 + [("arr", "matey")]
     assert telling_words(pairs) == [
         Telling("arr", 5, 0),
-        Telling("please", 0, 4),
         Telling("matey", 4, 1),
+        Telling("please", 0, 4),
     ]
     assert telling_words(pairs[:2]) == []  # twice is chance
 
@@ -67,9 +67,13 @@ def test_telling_words_are_counted_by_pair_and_on_one_side_only():
 def test_the_page_says_it_with_n_and_interval_and_as_text():
     taught = Taught(6, 3, lessons([("a", "a b c")] * 6), [Telling(HOSTILE, 5, 1)])
     shown = learn_render.taught(taught, lesson("fidelity", [0.5, 0.25, 0.75, 0.5, 0.5, 0.5]), measuring=False)
-    assert "chosen answers are <b>shorter</b>: more in 0% of 6 (0% to 39%)" in shown
+    assert "chosen answers are <b>shorter</b> in 100% of 6 pairs (61% to 100%)" in shown
     assert "-2.0 (-2.0 to -2.0) words on average, n = 6" in shown
-    assert "chosen answers are <b>truer to the principle</b>: more in 100% of 6 (61% to 100%)" in shown
+    assert "chosen answers are <b>truer to the principle</b> in 100% of 6 pairs (61% to 100%)" in shown
+    undecided = Taught(2, 2, lessons([("a", "a b"), ("a", "a c")]), [])
+    assert "shorter in 100% of 2 pairs (34% to 100%): no clear preference" in learn_render.taught(
+        undecided, None, False
+    )
     assert "all pairs are alike" in shown  # no marks and no exclamation marks anywhere
     assert "<img" not in shown and "&lt;img" in shown and "+5 −1" in shown
 

@@ -12,7 +12,7 @@ from app.insights.texts import exclamations, marks, vocabulary, words
 
 TEXT_MEASURES = {"length": words, "markdown": marks, "exclamations": exclamations}
 FEWEST_TELLING = 3  # pairs; a word that tells two pairs apart may do so by chance
-MOST_TELLING = 8
+MOST_TELLING = 6  # of either side
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def lessons(pairs: Sequence[tuple[str, str]]) -> list[Lesson]:
 
 
 def telling_words(pairs: Sequence[tuple[str, str]]) -> list[Telling]:
-    """The words that most often stand on one side of a pair only, the most telling first.
+    """The words that most often stand on one side of a pair only: first those of the chosen answers, then of the rejected ones.
 
     They are chosen for being the most, so that no interval would be honest; these are counts.
     """
@@ -84,5 +84,6 @@ def telling_words(pairs: Sequence[tuple[str, str]]) -> list[Telling]:
         chosen.update(ours - theirs)
         rejected.update(theirs - ours)
     found = [Telling(word, chosen[word], rejected[word]) for word in chosen | rejected]
-    found = [word for word in found if abs(word.chosen - word.rejected) >= FEWEST_TELLING]
-    return sorted(found, key=lambda w: (-abs(w.chosen - w.rejected), w.word))[:MOST_TELLING]
+    found.sort(key=lambda w: (-abs(w.chosen - w.rejected), w.word))
+    sides = ([w for w in found if sign * (w.chosen - w.rejected) >= FEWEST_TELLING] for sign in (1, -1))
+    return [word for side in sides for word in side[:MOST_TELLING]]

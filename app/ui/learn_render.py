@@ -73,12 +73,15 @@ def taught(found: Taught, fidelity: Lesson | None, measuring: bool) -> str:
 
 def _lesson(item: Lesson) -> str:
     title, more, less, neither, unit, form = MEASURES[item.measure]
-    said = {1: f"chosen answers are <b>{more}</b>", -1: f"chosen answers are <b>{less}</b>", 0: "no clear preference"}
     if item.more.n == 0:
         words = f"all pairs are {neither}"
     else:
-        low, high = item.more.interval
-        words = f"{said[item.direction]}: more in {item.more.value:.0%} of {item.more.n} ({low:.0%} to {high:.0%})"
+        # Told from the side that is the more frequent one.
+        value, (low, high), word = item.more.value, item.more.interval, more
+        if value < 0.5:
+            value, low, high, word = 1 - value, 1 - high, 1 - low, less
+        told = f"in {value:.0%} of {item.more.n} pairs ({low:.0%} to {high:.0%})"
+        words = f"chosen answers are <b>{word}</b> {told}" if item.direction else f"{word} {told}: no clear preference"
     ends = "" if item.interval is None else f" ({form.format(item.interval[0])} to {form.format(item.interval[1])})"
     return (
         f'<div class="pl-figure"><span><b>{title}</b></span>{interval_plot(item.more)}'
