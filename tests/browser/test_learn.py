@@ -85,7 +85,10 @@ def test_from_choices_to_a_version_seen_compared_and_taken_back(server: Server, 
     page.page.wait_for_function("document.querySelector('#expression textarea, #expression input').value === 'v1*1.5'")
     page.page.locator("#blend-to-compare").click()
     page.page.wait_for_function("document.querySelector('#blend-status').textContent.includes('v1*1.5')")
+    page.tab(0)
+    page.show_settings()
     assert page.value("version") == "v1*1.5"
+    page.tab(1)
 
     # In use, and back again.
     if not version.published:
