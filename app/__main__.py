@@ -10,7 +10,7 @@ from typing import Any
 
 from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
-from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings
+from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, DecodeSettings
 from app.deploy_command import add_deploy_parser
 from app.errors import PlumblineError, checked
 from app.evaluate_command import add_evaluate_parser
@@ -31,6 +31,7 @@ FURTHER_SETTINGS = {
     "amulet_steps": "of the arm amulet: rounds a token",
     "guide_weight": "of the arm adapter_guided: the adapter's say; 0 is the original model",
     "guide_top_k": "of the arm adapter_guided: how many of the original's likeliest tokens there are to choose from",
+    "best_of_count": "of the arm best_of_n: how many answers the model, as its own judge, chooses from",
 }
 
 
@@ -204,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="V",
         help="a version such as v3, a mixture such as v3*1.5 or v2*0.5+v4*0.5, or none; default: what is published",
     )
-    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c", help=f"of {', '.join(ALL_ARMS)}")
+    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c", help=f"of {', '.join(OFFERED_ARMS)}")
     one.add_argument("--ratio", type=float, default=defaults.ratio, help="step size; 0 is the prompted arm")
     one.add_argument("--kl-budget", type=float, default=None, help="at most so many nats a token")
     one.add_argument("--top-p", type=float, default=defaults.top_p)

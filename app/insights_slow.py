@@ -12,8 +12,9 @@ from app.insights.agreement import Agreement, agreement
 from app.insights.figures import Clustered
 from app.insights.power import FEWEST_DECISIVE
 from app.insights.rates import Share, clustered_share
-from app.insights.regression import Adjusted, adjusted, marks, words
+from app.insights.regression import Adjusted, adjusted
 from app.insights.strengths import Duel, Group, strengths
+from app.insights.texts import marks, words
 from app.insights_quick import oriented
 from storage import judgements
 from storage.database import DatabaseFile, now

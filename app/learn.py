@@ -17,7 +17,7 @@ from torch import Tensor
 
 from app.decoding.arms import DecodeSettings
 from app.embedding import Embedder
-from app.errors import BusyError, NotAllowedError
+from app.errors import BusyError, InputError, NotAllowedError
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
@@ -169,6 +169,28 @@ class Learn:
         """
         self.authorise(token)
         self._store.publish(scope, "" if version in ("", "none") else self._versions.checked(version))
+
+    def roll_back(self, scope: str, token: str = "") -> str:
+        """From now on `scope` answers with what its version in use came after; returns that one, "" for the original model.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            InputError: the original model answers already, or what the version came after is not known or made for another model.
+            NotFoundError: what it came after was deleted.
+        """
+        self.authorise(token)
+        current = self._versions.in_use(scope)
+        if not current:
+            raise InputError(
+                "the original model answers already, and there is nothing before it; choose a version to go forward"
+            )
+        parent = self._store.version(current).parent
+        if parent is None:
+            raise InputError(
+                f"what {current} came after is not known; choose the version, or the original model, by name"
+            )
+        self.use(scope, parent, token)
+        return parent
 
     def _steps(
         self,

@@ -14,6 +14,7 @@ from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
+from app.learned import Learned
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.models import Models
@@ -29,6 +30,7 @@ from app.studies import Studies
 from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
+from app.versus import Versus
 from app.visits import Visits
 from app.worker import Worker
 from personas import load_library
@@ -48,6 +50,7 @@ class Services:
     compare: Compare
     label: Label
     learn: Learn
+    learned: Learned
     rounds: Rounds
     judges: Judges
     online: Online
@@ -63,6 +66,7 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    versus: Versus
     models: Models
     offers: PersonaOffers
 
@@ -104,6 +108,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             compare=compare,
             label=Label(store),
             learn=learn,
+            learned=Learned(model, worker, store),
             rounds=Rounds(store, embedder, learn.authorise),
             judges=Judges(model, embedder, settings),
             online=Online(model, worker, store, versions, catalogue),
@@ -119,6 +124,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             insights=Insights(store, learn.authorise),
             share=Share(store),
             sweep=Sweep(model, worker, compare),
+            versus=Versus(compare, store),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
         )

@@ -30,6 +30,7 @@ from tests.rounds import a_round, add_choice
 HANG = 600.0
 PROMPT = "Why is the sky blue?"
 TOKEN = "kept-by-the-owner"
+ARMS_ASKED = (list(ARM_NAMES), ["baseline", "linear_aligned"])
 
 
 @dataclass
@@ -160,9 +161,11 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
     versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
     asked = {"/studies", "/study_create", "/study_close", "/study_next", "/study_skip", "/study_undo", "/study_reveal"}
+    learning = {"/lessons", "/compare_versions", "/roll_back"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs", "/insights", "/model"}
+    further = {"/sync_status", "/import_pairs", "/insights", "/model"}
+    assert set(named) == ours | versions | asked | raters | learning | further
 
 
 def test_the_sync_says_how_it_stands(server: Server):
@@ -573,7 +576,7 @@ def test_page_takes_away_brings_and_deletes_a_version(server: Server):
 def page_inputs(blind: bool, prompt: str = PROMPT) -> list[Any]:
     asked = [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published"]
     alone = [1.0, *["", "principle", 1.0] * 3]
-    return [*asked, *alone, "shift", None, ""]
+    return [*asked, *ARMS_ASKED, *alone, "shift", None, ""]
 
 
 def click_compare(server: Server, inputs: list[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare import Principle, Request
+from app.compare import VOTED_ARMS, Principle, Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import InputError, PlumblineError, checked
 from app.label import rater_of
@@ -40,6 +40,7 @@ def add_endpoints(services: Services) -> None:
         rater: str = "",
         traces: bool = False,
         principles: list[dict[str, Any]] | None = None,
+        voted_arms: str = ",".join(VOTED_ARMS),
     ) -> dict[str, Any]:
         """Answers one prompt by several arms of one model.
 
@@ -55,13 +56,14 @@ def add_endpoints(services: Services) -> None:
             max_new_tokens: the longest answer, in tokens.
             kl_budget: at most so many nats a token; 0 means no limit.
             adapter: "published", "none", a version such as v3, or a mixture such as v3*1.5 or v2*0.5+v4*0.5.
-            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided.
+            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided, best_of_n.
             blind: only the two arms to vote on, as first and second; which is which is told by /vote.
             rater: a secret of your own that later votes come with.
             traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
                 against the baseline, in nats.
             principles: several at once, each with text, and if need be framing and weight (-5 to 5, negative: away from it);
                 in place of persona and principle.
+            voted_arms: the two that a vote is about, first and second, separated by a comma.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -86,6 +88,7 @@ def add_endpoints(services: Services) -> None:
                 persona=persona,
                 principles=tuple(map(_principle, asked)),
                 arms=tuple(str(arms or "").split(",")),
+                voted_arms=tuple(str(voted_arms or "").split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
                 blind=blind,

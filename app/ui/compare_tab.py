@@ -13,6 +13,7 @@ from app.label import rater_of
 from app.services import Services
 from app.ui import compare_panes as told
 from app.ui import pull_render, render
+from app.ui.arms_choice import in_order
 from app.ui.compare_form import (
     QUIET,
     build_form,
@@ -75,7 +76,8 @@ def build_compare_tab(
 
     def compare(*values: Any) -> Iterator[dict]:
         *asked, pull, said, secret = values
-        blind = dict(zip(form.asked, asked, strict=True))[form.blind]
+        values = dict(zip(form.asked, asked, strict=True))
+        blind, voted = values[form.blind], in_order(values[form.voted])
         yield {
             **{button: gr.Button(interactive=False) for button in (run, undo, bar.again, bar.go_on, *cards)},
             round_id: "",
@@ -83,7 +85,8 @@ def build_compare_tab(
             pull_shown: None,
             status: render.status(told.writing(services.serving.people())),
             **{
-                button: gr.Button(told.vote_label(choice, blind), interactive=False) for choice, button in votes.items()
+                button: gr.Button(told.vote_label(choice, blind, voted), interactive=False)
+                for choice, button in votes.items()
             },
         }
         idle = {**{button: gr.Button(interactive=True) for button in (run, *cards)}, stop: gr.Button(interactive=False)}

@@ -15,7 +15,8 @@ from app.ui.data_tab import build_data_tab
 from app.ui.health import health_route
 from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
-from app.ui.learn_tab import build_learn_tab, refreshed_lists
+from app.ui.learn_api import add_learn_endpoints
+from app.ui.learn_tab import build_learn_tab
 from app.ui.model_api import add_model_endpoint
 from app.ui.model_picker import build_model_picker
 from app.ui.online_api import add_online_endpoint
@@ -35,6 +36,7 @@ def build_page(services: Services) -> gr.Blocks:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
         add_online_endpoint(services)
+        add_learn_endpoints(services)
         add_version_endpoints(services)
         add_sync_endpoint(services)
         add_study_endpoints(services)
@@ -51,7 +53,7 @@ def build_page(services: Services) -> gr.Blocks:
                 services, demo, rater, menus, lambda secret: refreshed_choices(services, rater_of(secret))
             )
         with gr.Tab("Learn") as learn_tab:
-            learn = build_learn_tab(services)
+            learn = build_learn_tab(services, rater, learn_tab, compare["version"])
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
         with gr.Tab("Insights") as insights_tab:
@@ -60,10 +62,8 @@ def build_page(services: Services) -> gr.Blocks:
             build_data_tab(services, data_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
-        lists = [learn[key] for key in ("scope", "count", "table", "chosen")]
         demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
         demo.load(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
-        learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
         learn["table"].change(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
     demo.further_routes = [health_route(services)]  # for `launch`, which knows the page only
     services.studies.prepare()
