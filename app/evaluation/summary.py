@@ -13,7 +13,8 @@ from app.evaluation.columns import COLUMNS
 from app.evaluation.plan import Outcome, Plan
 from app.insights.means import Mean, clustered_mean
 from app.insights.rates import Share, clustered_share
-from app.insights.regression import adjusted, marks, words
+from app.insights.regression import adjusted
+from app.insights.texts import marks, words
 
 
 @dataclass(frozen=True)
