@@ -196,10 +196,15 @@ class Compare:
         traces: dict[str, list[TokenTrace]] = {arm: [] for arm in comparison.arms}
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
+        place = 0
         try:
             for events in self.events(comparison, partial(_arms, comparison)):
                 if isinstance(events, Place):
-                    yield Progress(dict(answers), events.number)
+                    place = events.number
+                elif events:
+                    place = 0
+                if place:
+                    yield Progress(dict(answers), place)
                     continue
                 for event in events:
                     if event.trace:
@@ -213,7 +218,10 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                yield Progress(dict(answers), 0, traces, {arm: stream.ends for arm, stream in streams.items()})
+                progress = Progress(dict(answers), 0, traces, {arm: stream.ends for arm, stream in streams.items()})
+                yield progress
+                if progress.done:
+                    return
         finally:
             del self._running[comparison.round_id]
 

@@ -55,7 +55,7 @@ def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, 
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=_dtype_for(device, dtype, config), use_safetensors=True, trust_remote_code=False
         ).to(device)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
         where = "the folder" if Path(source).is_dir() else "the hub id"
         raise ModelError(
             f"the model {name!r} could not be loaded: {first_line(error)} Check {where}, its safetensors files, and the connection; PLUMBLINE_MODEL=starter needs none."

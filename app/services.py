@@ -19,6 +19,7 @@ from app.model import LanguageModel
 from app.online import Online
 from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
+from app.repairs import repairs
 from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
@@ -35,7 +36,7 @@ from storage.store import Store
 
 @dataclass(frozen=True)
 class Services:
-    """Everything that a front end needs."""
+    """Everything that a front end needs; `repairs` is what this start found amiss in the data folder, in sentences."""
 
     settings: Settings
     store: Store
@@ -61,6 +62,7 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    repairs: tuple[str, ...]
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -85,7 +87,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     compare = Compare(model, serving, store, catalogue, versions)
     learn = Learn(model, worker, store, versions, settings.admin_token)
-    compare = Compare(model, serving, store, catalogue, versions)
+    manage = ManageVersions(store, adapters, learn.authorise)
     raters = Raters(store, settings.data, consent)
     return Services(
         settings=settings,
@@ -101,7 +103,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         judges=Judges(model, embedder, settings),
         online=Online(model, worker, store, versions, catalogue),
         versions=versions,
-        manage=ManageVersions(store, adapters, learn.authorise),
+        manage=manage,
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
         sync=Sync.of(settings, store.database),
         raters=raters,
@@ -112,4 +114,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         insights=Insights(store, learn.authorise),
         share=Share(store),
         sweep=Sweep(model, worker, compare),
+        repairs=repairs(store, adapters, manage),
     )

@@ -1,6 +1,7 @@
 """The named endpoints with plain typed parameters, for `gradio_client` and plain HTTP. Thin: checks and work are the use cases'."""
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare import Principle, Request
+from app.compare import Comparison, Principle, Progress, Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.label import rater_of
@@ -18,6 +19,8 @@ from app.services import Services
 from app.traces import described
 from personas import Persona
 from storage.records import SavedPersona
+
+SECONDS_BETWEEN_UPDATES = 0.2
 
 
 def add_endpoints(services: Services) -> None:
@@ -39,8 +42,8 @@ def add_endpoints(services: Services) -> None:
         blind: bool = False,
         rater: str = "",
         traces: bool = False,
-    ) -> dict[str, Any]:
-        """Answers one prompt by several arms of one model.
+    ) -> Iterator[dict[str, Any]]:
+        """Answers one prompt by several arms of one model, telling on the way how far it is; who goes away ends it.
 
         Args:
             prompt: what to answer.
@@ -62,6 +65,7 @@ def add_endpoints(services: Services) -> None:
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
+            On the way the same as far as it goes: no round_id, no traces, an empty finish_reason.
         """
         with errors_for_the_client():
             values = {
@@ -86,24 +90,18 @@ def add_endpoints(services: Services) -> None:
                 traces=traces,
             )
             comparison = services.compare.start(request, rater_of(rater))
-            *_, last = services.compare.run(comparison)
-        names = (
-            {"first": comparison.first_arm, "second": comparison.second_arm}
-            if blind
-            else {arm: arm for arm in comparison.arms}
-        )
-        token_ids = {arm: answer.token_ids for arm, answer in last.answers.items()}
-        traced = {"traces": described(last.traces, token_ids, services.model.decode)} if traces else {}
-        # Seconds and token counts would tell the arms of a blind round apart.
-        kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
-        return {
-            "round_id": comparison.round_id if comparison.is_kept else None,
-            "model": services.model.name,
-            "adapter": comparison.adapter or None,
-            "settings": settings.model_dump(),
-            "answers": {name: {key: getattr(last.answers[arm], key) for key in kept} for name, arm in names.items()},
-            **traced,
-        }
+            told_at = time.monotonic()
+            for progress in services.compare.run(comparison):
+                # Gradio can let go of who has gone only where something is told.
+                if not progress.done and time.monotonic() - told_at > SECONDS_BETWEEN_UPDATES:
+                    told_at = time.monotonic()
+                    yield _told(services.model.name, comparison, progress)
+        traced = {}
+        if traces:
+            token_ids = {arm: answer.token_ids for arm, answer in progress.answers.items()}
+            traced = {"traces": described(progress.traces, token_ids, services.model.decode)}
+        round_id = comparison.round_id if comparison.is_kept else None
+        yield {**_told(services.model.name, comparison, progress), "round_id": round_id, **traced}
 
     def vote(
         round_id: str,
@@ -250,6 +248,21 @@ def add_endpoints(services: Services) -> None:
     for function in (compare, vote, personas, rounds, publish):
         gr.api(function, api_name=function.__name__, concurrency_limit=16)
     gr.api(refresh, api_name="refresh", concurrency_limit=4)
+
+
+def _told(model: str, comparison: Comparison, progress: Progress) -> dict[str, Any]:
+    """A comparison as far as it is, of a blind one nothing that tells the arms apart."""
+    sides = {"first": comparison.first_arm, "second": comparison.second_arm}
+    names = sides if comparison.request.blind else {arm: arm for arm in comparison.arms}
+    # Seconds and token counts would tell the arms of a blind round apart.
+    kept = ("text",) if comparison.request.blind else ("text", "token_ids", "finish_reason", "seconds")
+    return {
+        "round_id": None,
+        "model": model,
+        "adapter": comparison.adapter or None,
+        "settings": comparison.request.settings.model_dump(),
+        "answers": {name: {key: getattr(progress.answers[arm], key) for key in kept} for name, arm in names.items()},
+    }
 
 
 def _described(persona: Persona | SavedPersona) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""What the tests of faults share: a model that talks on and on, and children that stop where they are told to."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig
+
+from tests.models import CHAT, CONFIGS, SIZE, save_tiny_model
+
+ROOT = Path(__file__).parents[2]
+HERE = 'print("here", flush=True); sys.stdin.read()'  # a child's line: it says where it is, and goes no further
+
+
+@contextmanager
+def child(script: str, *arguments: object) -> Iterator[subprocess.Popen]:
+    """A process that runs a script up to its `HERE`; what it imports is this project's."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys\nfrom pathlib import Path\n{script}", *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def killed_where(script: str, *arguments: object) -> None:
+    """Runs a script up to its `HERE` and kills it there with SIGKILL."""
+    with child(script, *arguments) as process:
+        assert process.stdout.readline() == "here\n", process.communicate()[1]
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture(scope="session")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama that reads 4,096 tokens; decoded greedily, one of random weights hardly ever finds an end."""
+    CONFIGS["talker"] = (LlamaConfig(**{**SIZE, "max_position_embeddings": 4096}, num_key_value_heads=2), CHAT)
+    try:
+        return save_tiny_model("talker", tmp_path_factory.mktemp("models") / "talker")
+    finally:
+        del CONFIGS["talker"]
+
+
+@pytest.fixture
+def fill() -> Callable[[Path], None]:
+    """Writes an adapter's two files, small and whole."""
+
+    def write(folder: Path) -> None:
+        import numpy
+        from safetensors.numpy import save_file
+
+        (folder / "adapter_config.json").write_text("{}")
+        save_file({"a": numpy.zeros(4)}, folder / "adapter_model.safetensors")
+
+    return write
