@@ -1,6 +1,7 @@
 """What the tests of faults share: a model that talks on and on, and children that stop where they are told to."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 from transformers import LlamaConfig
 
+from storage.migrations import migrations
 from tests.models import CHAT, CONFIGS, SIZE, save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -64,3 +67,32 @@ def fill() -> Callable[[Path], None]:
         save_file({"a": numpy.zeros(4)}, folder / "adapter_model.safetensors")
 
     return write
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Callable[[str], Path]:
+    """Data folders of an early version, with a round and a vote."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        with sqlite3.connect(folder / "plumbline.db") as connection:
+            db = Database(connection)
+            migrations.apply(db, stop_before="m003_versions")
+            settings = '{"seed": 1}'
+            row = {
+                "id": "old",
+                "created": "2020",
+                "rater": "ann",
+                "persona": "zen",
+                "principles": "[]",
+                "settings": settings,
+            }
+            row |= {"model": "starter", "messages": '[{"role": "user", "content": "Hi"}]', "blind": 0}
+            db["rounds"].insert(row | {"first_arm": "baseline", "second_arm": "linear_aligned"})
+            db["rounds"].insert(row | {"id": "shared", "first_arm": "baseline", "second_arm": "linear_aligned"})
+            db["votes"].insert({"created": "2020", "round": "old", "rater": "bob", "choice": "second"})
+        connection.close()
+        return folder
+
+    return make

@@ -2,21 +2,18 @@
 
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from app.manage_versions import ManageVersions
 from app.refresh.adapters import AdapterFolder
 from app.repairs import repairs
 from storage.export_columns import TEXT, Column
 from storage.export_files import write_rows
-from storage.migrations import migrations
 from storage.records import Vote
 from storage.store import Store
 from tests.faults.conftest import HERE, ROOT, child, killed_where
@@ -151,34 +148,6 @@ sqlite3.connect = traced
 Store(Path(sys.argv[1]))
 print(left)
 """
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Callable[[str], Path]:
-    """Data folders of an early version, with a round and a vote."""
-
-    def make(name: str) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        with sqlite3.connect(folder / "plumbline.db") as connection:
-            db = Database(connection)
-            migrations.apply(db, stop_before="m003_versions")
-            settings = '{"seed": 1}'
-            row = {
-                "id": "old",
-                "created": "2020",
-                "rater": "ann",
-                "persona": "zen",
-                "principles": "[]",
-                "settings": settings,
-            }
-            row |= {"model": "starter", "messages": '[{"role": "user", "content": "Hi"}]', "blind": 0}
-            db["rounds"].insert(row | {"first_arm": "baseline", "second_arm": "linear_aligned"})
-            db["votes"].insert({"created": "2020", "round": "old", "rater": "bob", "choice": "second"})
-        connection.close()
-        return folder
-
-    return make
 
 
 def test_a_migration_that_was_killed_is_done_at_the_next_start(old: Callable[[str], Path]):
