@@ -27,7 +27,7 @@ from personas import load_library
 from storage.store import Store
 from tests.benchmarks.machine import machine
 from tests.benchmarks.sides import PERSONAS, PROMPTS
-from tests.benchmarks.tab import RefusedError, Tab, texts
+from tests.benchmarks.tab import Caller, RefusedError, Tab, texts
 from tests.browser.conftest import Server
 
 RESULTS = Path(__file__).parent / "results" / "load.json"
@@ -63,18 +63,16 @@ class Visitor:
     """Compares, thinks, votes, and begins anew.
 
     Args:
-        http: how the server is reached.
-        config: of the page; None for a visitor who uses the API.
+        wire: what stands for the visitor's side of it.
         number: decides what is asked.
+        secret: of the rater.
         pause: seconds of thought on average.
         leave: the share of comparisons that it does not wait for.
     """
 
-    def __init__(self, http: httpx.AsyncClient, config: dict[str, Any] | None, number: int, pause: float, leave: float):
-        self._http, self._number, self._pause, self._leave = http, number, pause, leave
+    def __init__(self, wire: Tab | Caller, number: int, secret: str, pause: float, leave: float):
+        self._wire, self._number, self._secret, self._pause, self._leave = wire, number, secret, pause, leave
         self._chance = random.Random(number)
-        self._secret = new_secret()
-        self._tab = Tab(http, config, self._secret) if config else None
         self.visits: list[Visit] = []
 
     async def stay(self, until: float) -> None:
@@ -82,7 +80,10 @@ class Visitor:
         await asyncio.sleep(self._chance.uniform(0, self._pause))
         while time.monotonic() < until:
             visit = Visit(
-                10_000 * self._number + len(self.visits), "page" if self._tab else "api", self._number, answers=[]
+                10_000 * self._number + len(self.visits),
+                "page" if isinstance(self._wire, Tab) else "api",
+                self._number,
+                answers=[],
             )
             self.visits.append(visit)
             try:
@@ -98,7 +99,7 @@ class Visitor:
         prompt, persona = self._chance.choice(PROMPTS), self._chance.choice(PERSONAS)
         leaves_after = self._chance.randrange(1, 4) if self._chance.random() < self._leave else None
         began, round_id = time.monotonic(), ""
-        parts = self._on_the_page if self._tab else self._by_the_api
+        parts = self._on_the_page if isinstance(self._wire, Tab) else self._by_the_api
         async with aclosing(parts(prompt, persona, visit.seed)) as told:
             async for answers, known_as in told:
                 round_id = known_as
@@ -109,6 +110,7 @@ class Visitor:
                 visit.answers = answers
                 if leaves_after == 0:
                     visit.left = True
+                    self._wire.anew()
                     return ""
         visit.last = time.monotonic() - began
         return round_id
@@ -116,7 +118,7 @@ class Visitor:
     async def _on_the_page(self, prompt: str, persona: str, seed: int) -> AsyncGenerator[tuple[Texts, str], None]:
         chosen = LIBRARY[persona]
         filled = {"persona": persona, "principle": chosen.principle, "framing": chosen.framing}
-        async with aclosing(self._tab.press("compare", prompt=prompt, seed=seed, **filled)) as shown:
+        async with aclosing(self._wire.press("compare", prompt=prompt, seed=seed, **filled)) as shown:
             async for outputs in shown:
                 if "pl-error" in str(outputs["status"]):
                     raise RefusedError(outputs["status"])
@@ -126,39 +128,18 @@ class Visitor:
 
     async def _by_the_api(self, prompt: str, persona: str, seed: int) -> AsyncGenerator[tuple[Texts, str], None]:
         asked = {"prompt": prompt, "persona": persona, "seed": seed, "rater": self._secret}
-        async with aclosing(called(self._http, "compare", **asked)) as parts:
+        async with aclosing(self._wire.call("compare", **asked)) as parts:
             async for told in parts:
                 yield [answer["text"] for answer in told["answers"].values()], told["round_id"] or ""
 
     async def _vote(self, round_id: str) -> None:
         choice = self._chance.choice(CHOICES)
-        if self._tab is None:
-            [_ async for _ in called(self._http, "vote", round_id=round_id, choice=choice, rater=self._secret)]
+        if isinstance(self._wire, Caller):
+            [_ async for _ in self._wire.call("vote", round_id=round_id, choice=choice, rater=self._secret)]
             return
-        async for outputs in self._tab.press(f"vote-{choice}"):
+        async for outputs in self._wire.press(f"vote-{choice}"):
             if "pl-error" in str(outputs["status"]):
                 raise RefusedError(outputs["status"])
-
-
-async def called(http: httpx.AsyncClient, name: str, **values: Any) -> AsyncGenerator[dict[str, Any], None]:
-    """What an endpoint tells on its way and at its end.
-
-    Raises:
-        RefusedError: it told a sentence instead.
-    """
-    body = {**values, "session_hash": f"{random.SystemRandom().randrange(2**63):x}"}
-    begun = (await http.post(f"gradio_api/call/v2/{name}", json=body)).raise_for_status().json()["event_id"]
-    async with http.stream("GET", f"gradio_api/call/{name}/{begun}") as stream, aclosing(stream.aiter_lines()) as lines:
-        event = ""
-        async for line in lines:
-            if line.startswith("event: "):
-                event = line.removeprefix("event: ")
-            elif line.startswith("data: ") and event == "error":
-                raise RefusedError(line[:300])
-            elif line.startswith("data: ") and event in ("generating", "complete"):
-                yield json.loads(line.removeprefix("data: "))[0]
-                if event == "complete":
-                    return
 
 
 async def visited(
@@ -173,8 +154,12 @@ async def visited(
     limits = httpx.Limits(max_connections=None)
     memory: list[tuple[float, float]] = []
     async with httpx.AsyncClient(base_url=server.url, timeout=REQUEST_SECONDS, limits=limits, trust_env=False) as http:
-        config = (await http.get("config")).json()
-        people = [Visitor(http, None if n % 2 else config, n, pause, leave) for n in range(1, visitors + 1)]
+        config, info = [(await http.get(path)).json() for path in ("config", "gradio_api/info")]
+        people = []
+        for number in range(1, visitors + 1):
+            secret = new_secret()
+            wire = Caller(http, info) if number % 2 else Tab(http, config, secret)
+            people.append(Visitor(wire, number, secret, pause, leave))
         began = time.monotonic()
         going_on = [asyncio.create_task(person.stay(began + seconds)) for person in people]
         while any(not task.done() for task in going_on):
@@ -189,11 +174,12 @@ async def alone(server: Server, store: Store, visits: Sequence[Visit]) -> list[V
     different = []
     stored = {round_.settings["seed"]: round_ for _, round_ in store.votes()}
     async with httpx.AsyncClient(base_url=server.url, timeout=REQUEST_SECONDS, trust_env=False) as http:
+        caller = Caller(http, (await http.get("gradio_api/info")).json())
         for visit in visits:
             round_ = stored[visit.seed]
             names = ("ratio", "top_p", "temperature", "max_new_tokens", "seed")
             asked = {name: round_.settings[name] for name in names} | {"prompt": round_.messages[-1]["content"]}
-            *_, told = [part async for part in called(http, "compare", **asked, persona=round_.persona)]
+            *_, told = [part async for part in caller.call("compare", **asked, persona=round_.persona)]
             again = [answer["text"] for answer in told["answers"].values()]
             kept = [answer.text for answer in round_.answers.values()]
             if not same(visit.answers, again) or not same(kept, again):
@@ -293,7 +279,7 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--pause", type=float, default=4, help="seconds of thought between answer and vote, on average")
-    parser.add_argument("--leave", type=float, default=0.05, help="share of comparisons that nobody waits for")
+    parser.add_argument("--leave", type=float, default=0.02, help="share of comparisons that nobody waits for")
     parser.add_argument("--model", default="starter")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

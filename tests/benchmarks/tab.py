@@ -1,5 +1,6 @@
-"""One browser's tab on the page, by plain HTTP: it presses what it finds by its id and reads the stream that comes of it, as the page's own
-script does. Knows Gradio's wire; no use case.
+"""A browser's tab on the page and a program at the endpoints, by plain HTTP, reading the streams that come of what they ask for.
+
+Knows Gradio's wire; no use case. Who goes away in mid-stream needs a new session: the old one's streams would still bring what was given up.
 """
 
 import json
@@ -74,12 +75,68 @@ class Tab:
                 if message["msg"] == "process_completed":
                     return
 
+    def anew(self) -> None:
+        """Another tab."""
+        self._session = secrets.token_hex(8)
+
     def _value(self, part: dict[str, Any], said: dict[str, Any]) -> Any:
         props = part["props"]
         for name, value in said.items():
             if name == props.get("elem_id") or str(props.get("label") or "").startswith(name.replace("_", " ")):
                 return value
         return self._kept.get(part["type"], props.get("value"))
+
+
+class Caller:
+    """A program with a session of its own.
+
+    Args:
+        http: how the server is reached.
+        info: what the server says at `/gradio_api/info`.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, info: dict[str, Any]):
+        self._http, self._info, self._session = http, info, secrets.token_hex(8)
+
+    async def call(self, name: str, **values: Any) -> AsyncGenerator[dict[str, Any], None]:
+        """What an endpoint tells on its way and at its end. Who closes it has gone away.
+
+        Raises:
+            RefusedError: it told a sentence instead.
+        """
+        body = {"data": in_order(self._info, name, values), "session_hash": self._session}
+        begun = (await self._http.post(f"gradio_api/call/{name}", json=body)).raise_for_status().json()["event_id"]
+        async with self._http.stream(
+            "GET", f"gradio_api/call/{name}/{begun}"
+        ) as stream, aclosing(stream.aiter_lines()) as lines:  # fmt: skip
+            event = ""
+            async for line in lines:
+                if line.startswith("event: "):
+                    event = line.removeprefix("event: ")
+                elif line.startswith("data: ") and event == "error":
+                    raise RefusedError(line[:300])
+                elif line.startswith("data: ") and event in ("generating", "complete"):
+                    yield json.loads(line.removeprefix("data: "))[0]
+                    if event == "complete":
+                        return
+
+    def anew(self) -> None:
+        """Another session."""
+        self._session = secrets.token_hex(8)
+
+
+def in_order(info: dict[str, Any], name: str, values: dict[str, Any]) -> list[Any]:
+    """The arguments of an endpoint in the order in which `/call/NAME` wants all of them; `/call/v2/NAME` takes no session.
+
+    Args:
+        info: what the server says at `/gradio_api/info`.
+        name: of the endpoint.
+        values: by name; the others are what they are by default.
+    """
+    wanted = info["named_endpoints"][f"/{name}"]["parameters"]
+    if strange := values.keys() - {parameter["parameter_name"] for parameter in wanted}:
+        raise ValueError(f"/{name} does not take {', '.join(strange)}")
+    return [values.get(parameter["parameter_name"], parameter.get("parameter_default")) for parameter in wanted]
 
 
 def _standing(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from tests.benchmarks.tab import in_order
 from tests.browser.conftest import Server
 
 HANG = 300.0
@@ -64,8 +65,9 @@ def streamed(url: str, name: str, **values: Any) -> Iterator[Iterator[dict[str, 
         RefusedError: it told a sentence instead.
     """
     with httpx.Client(base_url=url, timeout=HANG, trust_env=False) as http:
-        body = {**values, "session_hash": secrets.token_hex(8)}
-        begun = http.post(f"gradio_api/call/v2/{name}", json=body).raise_for_status().json()["event_id"]
+        info = http.get("gradio_api/info").raise_for_status().json()
+        body = {"data": in_order(info, name, values), "session_hash": secrets.token_hex(8)}
+        begun = http.post(f"gradio_api/call/{name}", json=body).raise_for_status().json()["event_id"]
         with http.stream("GET", f"gradio_api/call/{name}/{begun}") as response:
             yield _items(response)
 

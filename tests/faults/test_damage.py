@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -68,9 +69,7 @@ def test_where_the_version_in_use_is_damaged_the_original_answers_and_the_start_
     store, adapters = Store(tmp_path), AdapterFolder(tmp_path / "adapters")
     for name, scope in (("v1", ""), ("v2", "zen")):
         adapters.write(name, fill)
-        version = a_version(name, scope)
-        version.model_revision = llama.revision
-        store.add_version(version, publish=True)
+        store.add_version(replace(a_version(name, scope), model_revision=llama.revision), publish=True)
     versions, manage = Versions(llama, store, adapters), ManageVersions(store, adapters, lambda token: None)
     assert versions.in_use("zen") == "v2" and repairs(store, adapters, manage) == ()
     damage(adapters.root / "v2")

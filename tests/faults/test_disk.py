@@ -2,6 +2,7 @@
 
 import resource
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield disk
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_full_disk_is_told_by_every_writer_and_takes_nothing_that_was_kept(small_disk: Path):
@@ -104,7 +105,7 @@ def test_a_server_on_a_full_disk_says_so_and_goes_on_when_there_is_room(talker: 
         no_limit = resource.prlimit(live.server.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(live.server.pid, resource.RLIMIT_FSIZE, (max(files), no_limit[1]))  # no file grows any more
         for refused in (lambda: live.compare(max_new_tokens=4), lambda: live.vote(before["round_id"], "tie", "bob")):
-            with pytest.raises(RefusedError, match="could not be used.*that the disk has room"):
+            with pytest.raises(RefusedError, match=r"could not be used.*that the disk has room"):
                 refused()
         resource.prlimit(live.server.pid, resource.RLIMIT_FSIZE, no_limit)
         after = live.compare(max_new_tokens=4)
@@ -120,6 +121,7 @@ def test_a_server_on_a_full_disk_says_so_and_goes_on_when_there_is_room(talker: 
 
 
 READ_ONLY = """
+import os
 from app.__main__ import main
 import app.data_command, app.manage_versions, app.refresh.adapters, app.repairs, app.versions_command, storage.store
 folder = Path(sys.argv[1])
@@ -131,21 +133,17 @@ sys.exit(main(["versions"]))
 """
 
 
-def test_a_start_on_a_read_only_folder_is_a_sentence(tmp_path: Path):
-    tmp_path = Path(
-        subprocess.check_output(["mktemp", "-d"], text=True).strip()
-    )  # pytest's own only its owner can enter
-    folder = tmp_path / "data"
-    Store(folder)
-    tmp_path.chmod(0o755), folder.chmod(0o555), (folder / "plumbline.db").chmod(0o444)
-    try:
-        with child(READ_ONLY, folder) as process:
-            _, err = process.communicate()
-    finally:
-        folder.chmod(0o755)
-    assert process.returncode == 2
-    assert (
-        err.startswith(f"plumbline: the database {str(folder / 'plumbline.db')!r} could not be used")
-        and "Traceback" not in err
-    )
-    assert "check that the folder can be written" in err
+def test_a_start_on_a_read_only_folder_is_a_sentence():
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies in a folder that only its owner can enter
+        folder = Path(name) / "data"
+        with child("from storage.store import Store; Store(Path(sys.argv[1]))", folder) as process:
+            assert process.wait() == 0
+        Path(name).chmod(0o755), folder.chmod(0o555), (folder / "plumbline.db").chmod(0o444)
+        try:
+            with child(READ_ONLY, folder) as process:
+                _, err = process.communicate()
+        finally:
+            folder.chmod(0o755)
+        assert process.returncode == 2, err
+        assert err.startswith(f"plumbline: the database {str(folder / 'plumbline.db')!r} could not be used"), err
+        assert "check that the folder can be written" in err and "Traceback" not in err

@@ -17,7 +17,7 @@ from app.model import LanguageModel
 torch.set_num_threads(1)
 small = LanguageModel.load(sys.argv[1], "cpu", "float32")
 ids = torch.tensor([small.chat_ids([{"role": "user", "content": "Tea?"}])])
-before = small.logits(ids, torch.ones_like(ids))
+before = small.logits(ids, torch.ones_like(ids), None)
 used = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmSize:"))) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
 for _ in range(2):
@@ -25,7 +25,7 @@ for _ in range(2):
         LanguageModel.load(sys.argv[2], "cpu", "float32")
     except ModelError as error:
         print(error, flush=True)
-assert torch.equal(small.logits(ids, torch.ones_like(ids)), before)
+assert torch.equal(small.logits(ids, torch.ones_like(ids), None), before)
 print("still there", flush=True)
 """
 

@@ -51,7 +51,7 @@ def test_a_blind_answer_on_its_way_tells_no_arm(server: Server):
 def test_who_closes_the_page_in_mid_answer_frees_the_place(server: Server):
     session = uuid.uuid4().hex
     inputs = page_inputs(blind=False)
-    inputs[5], inputs[8] = 0, LONG  # temperature and longest answer
+    inputs[5], inputs[8] = 0, 400  # temperature and longest answer, the most that the page takes
     body = {"data": inputs, "fn_index": server.event("compare"), "session_hash": session}
     httpx.post(f"{server.url}gradio_api/queue/join", json=body, timeout=HANG).raise_for_status()
     with httpx.stream(
