@@ -1,4 +1,4 @@
-"""What the tests of faults share: a model that talks on and on, and children that stop where they are told to."""
+"""What the tests of faults share: children that stop where they are told to, an adapter's files, an old database."""
 
 import signal
 import sqlite3
@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
-from transformers import LlamaConfig
 
 from storage.migrations import migrations
-from tests.models import CHAT, CONFIGS, SIZE, save_tiny_model
 
 ROOT = Path(__file__).parents[2]
 HERE = 'print("here", flush=True); sys.stdin.read()'  # a child's line: it says where it is, and goes no further
@@ -43,16 +41,6 @@ def killed_where(script: str, *arguments: object) -> None:
         assert process.stdout.readline() == "here\n", process.communicate()[1]
         process.kill()
         assert process.wait() == -signal.SIGKILL
-
-
-@pytest.fixture(scope="session")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Llama that reads 4,096 tokens; decoded greedily, one of random weights hardly ever finds an end."""
-    CONFIGS["talker"] = (LlamaConfig(**{**SIZE, "max_position_embeddings": 4096}, num_key_value_heads=2), CHAT)
-    try:
-        return save_tiny_model("talker", tmp_path_factory.mktemp("models") / "talker")
-    finally:
-        del CONFIGS["talker"]
 
 
 @pytest.fixture
