@@ -211,10 +211,15 @@ class Compare:
 
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
+        place = 0
         try:
             for events in self.events(comparison, partial(_arms, comparison)) if streams else ():
                 if isinstance(events, Place):
-                    yield Progress(dict(unwritten), events.number)
+                    place = events.number
+                elif events:
+                    place = 0
+                if place:
+                    yield Progress(dict(unwritten), place)
                     continue
                 for event in events:
                     if event.trace:
@@ -228,7 +233,10 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                yield told()
+                progress = told()
+                yield progress
+                if progress.done:
+                    return
             for chosen in self._best_of(comparison) if BEST_OF in comparison.arms else ():
                 answers[BEST_OF] = chosen or answers[BEST_OF]
                 yield told()

@@ -156,7 +156,9 @@ class Learn:
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:
             steps = self._steps(training, held_out, list(rated), scope, settings, publish)
-            yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
+            note = f"a refresh from {len(pairs)} pairs for {scope or 'all personas'}"
+            with self._versions.adapters.underway("refresh", note):
+                yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
         finally:
             self._one_at_a_time.release()
 
@@ -224,8 +226,7 @@ class Learn:
                 yield step
             after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING, learnt.asked)
-            version = self._versions.adapters.unused(self._store.next_version_id())
-            self._versions.adapters.write(version, partial(self._save, IN_TRAINING))
+            version = self._versions.adapters.add(self._store.next_version_id(), partial(self._save, IN_TRAINING))
         finally:
             self.model.drop_adapter(IN_TRAINING)
         passed, reason = _gate(before, after)

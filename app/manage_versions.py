@@ -22,15 +22,21 @@ class ManageVersions:
     Args:
         store, adapters: what is listed, and what lies on the disk.
         authorise: raises NotAllowedError where a token is not the owner's.
+
+    Attributes:
+        finished: the versions whose deletion was finished.
     """
 
     def __init__(self, store: Store, adapters: AdapterFolder, authorise: Callable[[str], None]):
         self._store, self._adapters, self._authorise = store, adapters, authorise
-        for version in store.deleted_versions():
+        self.finished: list[str] = []
+        for version in sorted(adapters.names() & set(store.deleted_versions())):
             try:
                 adapters.remove(version)
             except StorageError as error:  # what is left in the way of nothing is no reason not to start
                 logger.warning("a deletion was not finished: %s", error)
+            else:
+                self.finished.append(version)
 
     def described(self) -> list[dict[str, Any]]:
         """All versions with their lineage, newest first; see `adapter_card.described`."""

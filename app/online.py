@@ -130,7 +130,8 @@ class Online:
             known = [pair for pair in pairs if pair.messages not in held_out]
             steps = self._steps(judge, principle, scope, training, held_out, known, settings, publish, samples)
             told = (Asking, OnlineStep, OnlineOutcome)
-            yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
+            with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
+                yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
         finally:
             self._one_at_a_time.release()
 
@@ -166,8 +167,8 @@ class Online:
                 if isinstance(event, OnlineStep):
                     curve.append(event)
                 yield event
-            version = self._versions.adapters.unused(self._store.next_version_id())
-            self._versions.adapters.write(version, partial(self.model.save_adapter, IN_LOOP))
+            save = partial(self.model.save_adapter, IN_LOOP)
+            version = self._versions.adapters.add(self._store.next_version_id(), save)
         finally:
             self.model.drop_adapter(IN_LOOP)
             if pool:

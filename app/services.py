@@ -22,6 +22,7 @@ from app.online import Online
 from app.persona_offers import PersonaOffers
 from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
+from app.repairs import repairs
 from app.rounds import Rounds
 from app.serving import Serving
 from app.settings import Settings
@@ -39,7 +40,10 @@ from storage.store import Store
 
 @dataclass
 class Services:
-    """Everything that a front end needs. With another model most of it is replaced: ask for a use case at every call."""
+    """Everything that a front end needs. With another model most of it is replaced: ask for a use case at every call.
+
+    repairs: what this start found amiss in the data folder, in sentences.
+    """
 
     settings: Settings
     store: Store
@@ -69,6 +73,7 @@ class Services:
     versus: Versus
     models: Models
     offers: PersonaOffers
+    repairs: tuple[str, ...]
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -98,6 +103,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, embedder, settings.admin_token)
+        manage = ManageVersions(store, adapters, learn.authorise)
         return Services(
             settings=settings,
             store=store,
@@ -113,7 +119,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             judges=Judges(model, embedder, settings),
             online=Online(model, worker, store, versions, catalogue),
             versions=versions,
-            manage=ManageVersions(store, adapters, learn.authorise),
+            manage=manage,
             upload=UploadVersion(model, worker, store, adapters, learn.authorise),
             sync=sync,
             raters=raters,
@@ -127,6 +133,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             versus=Versus(compare, store),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
+            repairs=repairs(store, adapters, manage),
         )
 
     def change(model: LanguageModel) -> None:

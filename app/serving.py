@@ -16,6 +16,8 @@ from app.worker import Worker
 
 T = TypeVar("T")
 WAITING_AT_MOST = 32
+# A generator can be closed between two items only: so often there is one, though nothing may have happened.
+LISTENED_FOR_SECONDS = 0.5
 
 HasGone = Callable[[], bool]
 Make = Callable[[HasGone], tuple[Run, str | None]]
@@ -58,7 +60,8 @@ class Serving:
         self._awake = False
 
     def stream(self, make: Make) -> Iterator[list[TokenEvent] | Place]:
-        """Gets in line; yields places on the way, then the events of every step until all arms have finished.
+        """Gets in line; yields places on the way, then the events of every step until all arms have finished; no events where none come for
+        `LISTENED_FOR_SECONDS`, so that who waits can go away.
 
         Closing the result ends the run within one step.
 
@@ -106,7 +109,14 @@ class Serving:
     def _results(visitor: _Visitor) -> Iterator[list[TokenEvent] | Place]:
         try:
             yield []  # up to here `stream` goes itself: closing a generator that has not begun would not reach `finally`
-            while (outcome := visitor.results.get()) is not None:
+            while True:
+                try:
+                    outcome = visitor.results.get(timeout=LISTENED_FOR_SECONDS)
+                except queue.Empty:
+                    yield []
+                    continue
+                if outcome is None:
+                    return
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome

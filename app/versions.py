@@ -30,14 +30,16 @@ class Versions:
     def in_use(self, scope: str) -> str:
         """What is published for a persona (or for all); "" is the original model.
 
-        Each model has its own. Where a published version's folder is gone, the original answers, and the log says so.
+        Each model has its own. Where a published version's files are gone or damaged, the original answers, and the log says so.
         """
         version = self._store.published(scope, self._model.revision)
         try:
-            return self.checked(version) if version else ""
+            fault = self.adapters.fault(self.checked(version)) if version else ""
         except (InputError, NotFoundError) as error:
-            logger.warning("the original model answers in place of %s: %s", version, error)
-            return ""
+            fault = str(error)
+        if fault:
+            logger.warning("the original model answers in place of %s: %s", version, fault)
+        return "" if fault else version
 
     def checked(self, version: str) -> str:
         """A version by name, once it is certain that this model can use it.
