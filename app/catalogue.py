@@ -5,6 +5,7 @@ import unicodedata
 
 from app.embedding import Embedder
 from app.errors import InputError, NotFoundError
+from app.limits import spend
 from app.prompts import MAX_PRINCIPLE_CHARACTERS, clean, frame
 from personas import Persona
 from storage.records import SavedPersona
@@ -57,6 +58,7 @@ class Catalogue:
 
         Raises:
             InputError: the name or principle is empty or too long, the name is the library's or somebody else's.
+            LimitError: too many personas were saved just now.
         """
         name = clean(name, "the name of the persona", 60)
         frame(principle, framing)
@@ -73,5 +75,6 @@ class Catalogue:
             raise InputError(f"the strength is {ratio}; it must lie between 0 and 10")
         principle = clean(principle, "the principle", MAX_PRINCIPLE_CHARACTERS)
         persona = SavedPersona(persona_id, rater, name, principle, framing, float(ratio))
+        spend("personas", rater)
         self._store.save_persona(persona)
         return persona

@@ -14,6 +14,7 @@ from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
+from app.limits import Limits
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
@@ -61,6 +62,7 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    limits: Limits
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -112,4 +114,5 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         insights=Insights(store, learn.authorise),
         share=Share(store),
         sweep=Sweep(model, worker, compare),
+        limits=Limits(settings.limits, learn.authorise),
     )
