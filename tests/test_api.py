@@ -369,7 +369,7 @@ def test_forged_vote_is_refused(server: Server, values: dict[str, str], message:
         ("/refresh", {"epochs": 0}, "epochs is 0"),
         ("/refresh", {"beta": "nan"}, "beta is"),
         ("/refresh", {"objective": "ppo"}, "objective is 'ppo': input should be 'dpo', 'ipo' or 'slic'"),
-        ("/refresh", {"objective": ["ipo"]}, "objective is ['ipo']: input should be 'dpo', 'ipo' or 'slic'"),
+        ("/refresh", {"objective": ["ipo"]}, "objective is ['ipo']: it must be a text"),
         ("/publish", {"version": "v77"}, "'v77' does not exist"),
         ("/publish", {"version": "none", "persona": "nobody"}, "'nobody' does not exist"),
     ],

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +21,7 @@ from app.ui.envelope import call_fault, parameters
 MEGABYTE = 1 << 20
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 UPLOAD = re.compile(r"/upload/?$")
-STREAM = re.compile(r"/(queue/data|upload_progress|heartbeat/[^/]*|call/(v2/)?[^/]+/[^/]+)/?$")
+STREAM = re.compile(r"/(queue/data|upload_progress|heartbeat/[^/]*|call/(v2/)?[^/]+/(?P<event>[^/]+))/?$")
 # Gradio would fetch these for whoever asks; nothing here needs it, and nothing leaves this machine for a visitor.
 OUTSIDE = re.compile(r"/(proxy=|file[=/]\s*[a-z][a-z0-9+.-]*:/)", re.IGNORECASE)
 # Everything comes from the page's own origin: a browser that heeds it asks nobody else, whatever a text on the page says.
@@ -54,6 +54,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, page: Door, largest_upload: int):
         self._app, self._limits, self._proxies = app, page.limits, page.proxies
+        self._queue = page._queue
         self._numbers = set(page.fns)
         self._names = {fn.api_name for fn in page.fns.values() if fn.api_name}
         self._endpoints = parameters(page.get_api_info())
@@ -79,7 +80,8 @@ class Guard:
                     else await self._bounded(headers, path, receive)
                 )
             with ExitStack() as held:
-                if method == "GET" and STREAM.search(path):
+                if method == "GET" and (asked := STREAM.search(path)):
+                    self._check_session(asked, QueryParams(scope["query_string"]))
                     held.enter_context(self._limits.stream(address))
                 await self._app(scope, receive, _answering(send, noted))
         except (_Refused, LimitError) as refusal:
@@ -112,6 +114,18 @@ class Guard:
         if fault := call_fault(path, body, self._endpoints, self._names, self._numbers):
             raise _Refused(400, fault)
         return _again(body, receive)
+
+    def _check_session(self, asked: re.Match[str], query: QueryParams) -> None:
+        """Refuses to tell of a session that there is none of; Gradio's stream would have begun by then, and fail in the middle."""
+        queue, session, event_id = self._queue, query.get("session_hash"), asked["event"]
+        if event_id:
+            event = queue.event_ids_to_events.get(event_id)
+            open_ = (name for name, ids in queue.pending_event_ids_session.items() if event_id in ids)
+            session = event.session_hash if event else next(open_, event_id)
+        elif not asked[0].startswith("/queue/data"):
+            return
+        if session is not None and session not in queue.pending_messages_per_session:
+            raise _Refused(404, "nothing is being done in this session; call something first, or reload the page")
 
 
 def _check_origin(headers: Headers) -> None:

@@ -77,7 +77,10 @@ def fits(schema: Mapping[str, Any], value: Any) -> bool:
 def _checked(name: str, value: Any, field: Field) -> Any:
     if fault := _fault(value):
         raise InputError(f"{name} {fault}")
-    schema = field.api_info()
+    try:
+        schema = field.api_info()
+    except NotImplementedError:  # a button, whose value is its words
+        schema = {"type": "string"}
     kind = schema.get("type")
     if value is None:
         # A field that was emptied or never filled; an endpoint's parameter, which has no field, has to say so in its type.

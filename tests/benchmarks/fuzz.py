@@ -1,19 +1,22 @@
 """`python -m tests.benchmarks.fuzz`: bad inputs to every endpoint, every private event and every route of a real server.
 
-The server is `python app.py` in a process of its own, on a tiny model and a database with rows in it. What must not happen: a status of
+The server is the page itself on loopback, over a tiny model and a database with rows in it. What must not happen: a status of
 500 or more, an error without a sentence, an answer that never comes, a traceback in the server's log, a row that is lost.
 Hypothesis draws the inputs; the targets are what the server says of itself.
 """
 
 import argparse
 import json
+import os
 import random
+import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,9 @@ from hypothesis import strategies as st
 
 from storage.store import Store
 from tests.benchmarks.machine import machine
-from tests.browser.conftest import Server
 from tests.models import save_tiny_model
 from tests.rounds import add_choice
+from tests.test_api import serving
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 ANSWER_SECONDS = 60.0
@@ -222,8 +225,8 @@ def fuzzed(
     for number in range(SEEDED):
         add_choice(store, number)
     before = _rows(store)
-    server = Server(folder / "data", folder / "server.log", model).start()
-    try:
+    log = folder / "server.log"
+    with printed_to(log), serving(Path(model), folder / "data") as server:
         fuzzer = Fuzzer(server.url)
         targets = [target for target in fuzzer.targets() if only(target)]
 
@@ -242,19 +245,40 @@ def fuzzed(
         started = time.monotonic()
         send()
         seconds = time.monotonic() - started
-        printed = server.printed
-    finally:
-        server.kill()
-    found = {**asdict(fuzzer.found), "inputs": dict(sorted(fuzzer.found.inputs.items()))}
+    printed = log.read_text(errors="replace")
+    found = fuzzer.found
     return {
-        **found,
+        "total": found.inputs.total(),
+        "inputs": dict(sorted(found.inputs.items())),
+        "outcomes": dict(found.outcomes.most_common()),
+        "crashed": found.crashed,
+        "wordless": found.wordless,
+        "silent": found.silent,
         "targets": len(targets),
-        "total": sum(found["inputs"].values()),
         "tracebacks": printed.count("Traceback"),
         "errors_logged": printed.count("ERROR"),
         "rows_lost": len(before - _rows(store)),
         "seconds": round(seconds, 1),
     }
+
+
+@contextmanager
+def printed_to(log: Path) -> Iterator[None]:
+    """Whatever this process prints, by whatever means, goes to a file."""
+    kept = [os.dup(number) for number in (1, 2)]
+    try:
+        with log.open("wb") as file:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def _rows(store: Store) -> set[tuple[str, str]]:
