@@ -23,6 +23,7 @@ from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
 from app.errors import InputError, checked
+from app.limits import at_once, spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
 from app.serving import HasGone, Place, Serving
@@ -144,6 +145,7 @@ class Compare:
         Raises:
             InputError: prompt, principle, arms or adapter are malformed, empty or too long.
             NotFoundError: no such persona or version.
+            LimitError: the visitor asks for too much just now.
         """
         principles = self._principles(request)
         messages = _checked_messages(request.messages)
@@ -161,13 +163,16 @@ class Compare:
         adapter = self.resolve_adapter(request.adapter, request.persona)
         check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
+        context_ids = [self.model.chat_ids(chat) for chat in chats]
+        spend("tokens", rater, len(arms) * request.settings.max_new_tokens)
+        spend("comparisons", rater)
         return Comparison(
             round_id=secrets.token_urlsafe(12),
             request=request,
             adapter=adapter,
             principles=principles,
             chats=chats,
-            contexts=[self.model.chat_ids(chat) for chat in chats],
+            contexts=context_ids,
             first_arm=sides[0],
             second_arm=sides[1],
             arms=arms,
@@ -273,8 +278,10 @@ class Compare:
 
         Raises:
             BusyError: too much is waiting.
+            LimitError: too much of the visitor's is waiting.
         """
-        return self._serving.stream(partial(self._decoding, comparison, arms))
+        with at_once(comparison.rater):
+            yield from self._serving.stream(partial(self._decoding, comparison, arms))
 
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.errors import InputError
+from app.limits import spend
 from app.prompts import MAX_PROMPT_CHARACTERS, clean
 from storage.raters import RaterTable
 from storage.records import Round, Vote
@@ -58,6 +59,7 @@ class Label:
         Raises:
             InputError: no such choice, the reason is too long, or what goes with it is malformed; or the task was skipped.
             NotFoundError: no such round, or one of a study that this rater was not handed.
+            LimitError: too many votes just now.
         """
         if not rater:
             raise InputError("the vote came without a rater; reload the page, or send a rater of your own")
@@ -66,6 +68,7 @@ class Label:
         vote = Vote(
             round_id, rater, choice, reason.strip(), dwell_seconds, session=session, chips=_checked_chips(chips)
         )
+        spend("votes", rater)
         round_ = self._store.round(round_id)
         side, text = _checked_edit(edited_side, edited, round_)
         consent = self._raters.get(rater).consent_version

@@ -19,6 +19,7 @@ from app.decoding.arms import DecodeSettings
 from app.embedding import Embedder
 from app.errors import BusyError, InputError, NotAllowedError
 from app.insights import Share, share
+from app.limits import spend
 from app.model import LanguageModel
 from app.prompts import with_system
 from app.refresh.pairs import Pair, Rated, make_pair, make_rated, split
@@ -149,9 +150,11 @@ class Learn:
         Raises:
             InputError: too few pairs; the message says how many are missing.
             BusyError: another refresh is running.
+            LimitError: too many refreshes just now.
             StorageError: the version could not be written; the old one stays.
         """
         training, held_out = split(pairs, settings.seed)
+        spend("refreshes", "")
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:

@@ -20,6 +20,7 @@ from app.errors import BusyError, InputError, NotFoundError
 from app.insights import Share, share
 from app.judges import Judge
 from app.learn import SAMPLES, Sample
+from app.limits import spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, with_system
 from app.refresh.feedback import Judged, Judgement, OnlineSettings, OnlineStep
@@ -111,6 +112,7 @@ class Online:
         Raises:
             InputError: too few prompts, or one that does not fit, or the method needs pairs and there are none.
             BusyError: another run is under way.
+            LimitError: too many runs just now.
             ModelError: the judge cannot be asked.
             StorageError: votes or version could not be written.
         """
@@ -124,6 +126,7 @@ class Online:
                     f"the prompt {messages[-1]['content'][:40]!r} with the principle and an answer of {settings.max_new_tokens} "
                     f"tokens takes more than the {self.model.context_length} that this model reads: shorten it, or ask for shorter answers"
                 )
+        spend("refreshes", "")
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
         try:

@@ -15,6 +15,7 @@ from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
 from app.learned import Learned
+from app.limits import Limits
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.models import Models
@@ -74,6 +75,7 @@ class Services:
     models: Models
     offers: PersonaOffers
     repairs: tuple[str, ...]
+    limits: Limits
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -94,6 +96,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
     raters, sync = Raters(store, settings.data, consent), Sync.of(settings, store.database)
+    limits = Limits(settings.limits, lambda token: services.learn.authorise(token))
     running: dict[str, Comparison] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
@@ -134,6 +137,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             models=models,
             offers=PersonaOffers(store, learn.authorise),
             repairs=repairs(store, adapters, manage),
+            limits=limits,
         )
 
     def change(model: LanguageModel) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.limit_settings import LimitSettings
+
 
 class Settings(BaseSettings):
     """Read from `PLUMBLINE_*` environment variables.
@@ -22,6 +24,8 @@ class Settings(BaseSettings):
     sync_dataset: owner/name of a private dataset on the Hub that every label is copied to; empty: the sync is off.
     sync_token: one that may write there; else the one that this machine is logged in with.
     sync_minutes: between two commits, 5 at least.
+    trust_proxy: how many proxies of the owner's own stand in front of the page and append to X-Forwarded-For; 0 believes no header.
+    limits: see `LimitSettings`.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
@@ -40,3 +44,5 @@ class Settings(BaseSettings):
     sync_dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$")
     sync_token: SecretStr | None = None
     sync_minutes: float = Field(5, ge=5)
+    trust_proxy: int = Field(0, ge=0, le=16)
+    limits: LimitSettings = Field(default_factory=LimitSettings)

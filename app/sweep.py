@@ -14,6 +14,7 @@ from app.compare import Compare, Request
 from app.decoding.arms import Arm, DecodeSettings, build_arms
 from app.decoding.streaming import TextStream
 from app.errors import InputError
+from app.limits import spend
 from app.model import LanguageModel
 from app.refresh.answers import row_logps
 from app.serving import Place
@@ -62,6 +63,7 @@ class Sweep:
         Raises:
             InputError: the request is malformed, or nothing or several principles are to be followed.
             BusyError: too much is waiting.
+            LimitError: the visitor asks for too much just now.
         """
         if over not in VALUES:
             raise InputError(f"the sweep goes over {str(over)[:40]!r}; it must be one of {', '.join(VALUES)}")
@@ -71,6 +73,7 @@ class Sweep:
         if len(comparison.principles) != 1:
             raise InputError(f"{len(comparison.principles)} principles were given; a sweep follows one")
         settings, values = comparison.request.settings, VALUES[over]
+        spend("tokens", "", len(values) * settings.max_new_tokens)
         streams = [TextStream(self._model.decode) for _ in values]
         for events in self._compare.events(comparison, partial(_arms, over, settings)):
             if isinstance(events, Place):

@@ -1,6 +1,9 @@
 """The page: header, tabs, theme and how it is served. Knows the tabs, not what they do."""
 
+import os
+
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app.errors import InputError
 from app.label import new_secret, rater_of
@@ -12,6 +15,8 @@ from app.ui.compare_form import refreshed_choices
 from app.ui.compare_tab import build_compare_tab
 from app.ui.data_api import add_data_endpoints
 from app.ui.data_tab import build_data_tab
+from app.ui.door import Door
+from app.ui.guard import Guard
 from app.ui.health import health_route
 from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
@@ -29,10 +34,11 @@ from app.ui.versions_api import add_version_endpoints
 SESSIONS_KEPT = 1000
 
 
-def build_page(services: Services) -> gr.Blocks:
+def build_page(services: Services) -> Door:
     """Builds the page over the use cases."""
     # Files that were sent or made for a download are kept for an hour.
-    with gr.Blocks(title="Plumbline", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+    options = {"title": "Plumbline", "analytics_enabled": False, "delete_cache": (3600, 3600)}
+    with Door(services.limits, services.settings.trust_proxy, **options) as demo:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
         add_online_endpoint(services)
@@ -70,12 +76,15 @@ def build_page(services: Services) -> gr.Blocks:
     return demo.queue(max_size=64, default_concurrency_limit=16)
 
 
-def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool = False) -> tuple[object, str, str]:
+def launch(demo: Door, port: int | None = None, prevent_thread_lock: bool = False) -> tuple[object, str, str]:
     """Serves the page; `GRADIO_SERVER_PORT` and `GRADIO_SERVER_NAME` are honoured where no port is given.
 
     Raises:
         InputError: the port is taken or none.
     """
+    largest = sum(LARGEST.values())
+    # Uvicorn believes X-Forwarded-For of whoever asks from this machine; whom to believe is the owner's to say, by PLUMBLINE_TRUST_PROXY.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     try:
         return demo.launch(
             server_port=port,
@@ -88,8 +97,8 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             enable_monitoring=False,
             ssr_mode=False,
             state_session_capacity=SESSIONS_KEPT,
-            max_file_size=sum(LARGEST.values()),
-            app_kwargs={"routes": getattr(demo, "further_routes", [])},
+            max_file_size=largest,
+            app_kwargs={"routes": demo.further_routes, "middleware": [Middleware(Guard, demo, largest)]},
         )
     except (OSError, OverflowError) as error:
         raise InputError(f"the page cannot be served: {error} Choose another port with GRADIO_SERVER_PORT.") from error
