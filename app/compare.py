@@ -150,7 +150,7 @@ class Compare:
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
-        adapter = self.resolve_adapter(request.adapter, request.persona)
+        adapter = self.resolve_adapter(request.adapter, request.persona, rater)
         if "adapter_guided" in arms and not adapter:
             raise InputError(
                 "the arm adapter_guided was asked for, and the original model answers here, with no adapter to guide it; "
@@ -255,15 +255,15 @@ class Compare:
         if comparison := self._running.get(round_id):
             comparison.cancelled.set()
 
-    def resolve_adapter(self, wanted: str | None, persona: str) -> str:
+    def resolve_adapter(self, wanted: str | None, persona: str, rater: str = "") -> str:
         """The version or mixture to answer with: the one named, or what is published for the persona; "" is the original model.
 
         Raises:
-            InputError, NotFoundError: no such version, or one of another model.
+            InputError, NotFoundError: no such version, one of another model, or another rater's own.
         """
         if wanted is None:
             return self._versions.in_use(persona)
-        return "" if wanted in ("", "none") else self._versions.answering(wanted)
+        return "" if wanted in ("", "none") else self._versions.answering(wanted, rater)
 
     def _principles(self, request: Request) -> list[Principle]:
         if request.persona and request.principles:

@@ -2,21 +2,27 @@
 
 from dataclasses import dataclass
 
+from app.authority import Authority
+from app.bans import Bans
 from app.catalogue import Catalogue
 from app.compare import Compare
 from app.consent import read_consent
 from app.data import Data
 from app.decoding.engine import Engine
 from app.embedding import Embedder
+from app.gauges import Meter
 from app.hub import Sync
 from app.import_pairs import ImportPairs
 from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
+from app.log_tail import LogTail
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
 from app.online import Online
+from app.owner import Owner
+from app.private_refresh import PrivateRefresh
 from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
 from app.rounds import Rounds
@@ -61,6 +67,11 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    authority: Authority
+    owner: Owner
+    bans: Bans
+    private: PrivateRefresh
+    log: LogTail
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -84,9 +95,13 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     compare = Compare(model, serving, store, catalogue, versions)
-    learn = Learn(model, worker, store, versions, settings.admin_token)
-    compare = Compare(model, serving, store, catalogue, versions)
-    raters = Raters(store, settings.data, consent)
+    authority = Authority(settings.admin_token, settings.space_id, settings.space_author_name)
+    learn = Learn(model, worker, store, versions, authority, settings.rater_share)
+    private = PrivateRefresh(store, versions, learn)
+    raters = Raters(store, settings.data, consent, private.sweep)
+    sync = Sync.of(settings, store.database)
+    meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb, bool(settings.space_id))
+    log = LogTail(settings.secrets())
     return Services(
         settings=settings,
         store=store,
@@ -103,7 +118,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         versions=versions,
         manage=ManageVersions(store, adapters, learn.authorise),
         upload=UploadVersion(model, worker, store, adapters, learn.authorise),
-        sync=Sync.of(settings, store.database),
+        sync=sync,
         raters=raters,
         studies=Studies(store, catalogue, versions, embedder, compare, serving, raters, learn.authorise),
         visits=Visits(store),
@@ -112,4 +127,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         insights=Insights(store, learn.authorise),
         share=Share(store),
         sweep=Sweep(model, worker, compare),
+        authority=authority,
+        owner=Owner(authority, store, learn, meter, log),
+        bans=Bans(store, authority.authorise),
+        private=private,
+        log=log,
     )

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     sync_dataset: owner/name of a private dataset on the Hub that every label is copied to; empty: the sync is off.
     sync_token: one that may write there; else the one that this machine is logged in with.
     sync_minutes: between two commits, 5 at least.
+    rater_share: the most of a refresh that one rater's choices may make up where there are at least three raters, see
+        `app.refresh.caps`; 1 is no bound.
+    space_id, space_author_name: set by Hugging Face, without a prefix, where the page runs on a Space.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
@@ -40,3 +43,10 @@ class Settings(BaseSettings):
     sync_dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$")
     sync_token: SecretStr | None = None
     sync_minutes: float = Field(5, ge=5)
+    rater_share: float = Field(0.2, gt=0, le=1)
+    space_id: str = Field("", validation_alias="space_id")
+    space_author_name: str = Field("", validation_alias="space_author_name")
+
+    def secrets(self) -> list[str]:
+        """Every text among the settings that is to be told to nobody."""
+        return [value.get_secret_value() for value in dict(self).values() if isinstance(value, SecretStr)]

@@ -1,0 +1,108 @@
+"""The use case *own the page*: learn and publish, roll back, see how the server is doing. Every action asks for the owner itself.
+
+What is the owner's elsewhere (studies, exports, versions, bans) asks there. It knows no page.
+"""
+
+import logging
+from collections.abc import Iterator
+
+from app.authority import Authority
+from app.errors import InputError
+from app.gauges import Gauges, Meter
+from app.learn import Learn, Outcome
+from app.log_tail import LogTail
+from app.refresh.trainer import RefreshSettings, Step
+from storage.private_versions import own_versions
+from storage.publications import history
+from storage.records import Version
+from storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Owner:
+    """What only the owner does.
+
+    Args:
+        authority: tells who is the owner.
+        store, learn: versions, and what trains and publishes them.
+        meter, tail: what the server tells of itself.
+    """
+
+    def __init__(self, authority: Authority, store: Store, learn: Learn, meter: Meter, tail: LogTail):
+        self.authority = authority
+        self._store, self._learn, self._meter, self._tail = store, learn, meter, tail
+
+    def refresh(
+        self, scope: str, settings: RefreshSettings, token: str = "", with_imported: bool = False
+    ) -> Iterator[Step | Outcome]:
+        """Learns from everybody's choices and publishes what passes the gate; see `Learn.refresh`.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            InputError, BusyError, StorageError: as `Learn.refresh`.
+        """
+        self.authority.authorise(token)
+        pairs = self._learn.pairs(scope or None)
+        if with_imported:
+            pairs += self._learn.imported_pairs(scope or None)
+        for item in self._learn.refresh(pairs, scope, settings):
+            if isinstance(item, Outcome):
+                logger.info("the owner had %s learnt for %s: %s", item.version, scope or "all", item.reason)
+            yield item
+
+    def use(self, scope: str, version: str, token: str = "") -> None:
+        """As `Learn.use`, and says so in the log."""
+        self._learn.use(scope, version, token)
+        logger.info("the owner chose %s to answer for %s", version or "none", scope or "all")
+
+    def roll_back(self, scope: str, token: str = "") -> str:
+        """Goes back to what answered for `scope` before the last change; a second time undoes the first.
+
+        Returns:
+            The version that answers now; "" is the original model.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            InputError: nothing was ever chosen for this scope, or what was there before is gone.
+        """
+        self.authority.authorise(token)
+        revision = self._learn.model.revision
+        chosen = history(self._store.database, scope, revision)
+        # Before its first version a persona was answered by what is in use for all.
+        first = self._store.published("", revision) if scope else ""
+        before = next((version for version in [*chosen, first] if version != chosen[0]), None) if chosen else None
+        if before is None:
+            raise InputError(
+                f"nothing else was in use for {scope or 'all personas'} before, so there is nothing to go back to"
+            )
+        self.use(scope, before, token)
+        return before
+
+    def private_versions(self, token: str = "") -> list[Version]:
+        """Every rater's own versions, newest first: the owner may publish one, and it is everybody's then.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+        """
+        self.authority.authorise(token)
+        return own_versions(self._store.database)
+
+    def gauges(self, token: str = "") -> Gauges:
+        """How the server is doing.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            StorageError: the data folder cannot be read.
+        """
+        self.authority.authorise(token)
+        return self._meter.read()
+
+    def log(self, token: str = "") -> list[str]:
+        """The last lines of the server's log, oldest first.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+        """
+        self.authority.authorise(token)
+        return self._tail.lines()
