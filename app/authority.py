@@ -44,7 +44,7 @@ class Authority:
                 f"the Space's settings, or sign in with Hugging Face as {self._author or 'its owner'}"
             )
         raise NotAllowedError(
-            "this needs the owner's token: publishing, rollback, export and adapter files are the owner's here; give the token that PLUMBLINE_ADMIN_TOKEN holds"
+            "this needs the owner's token: learning from everybody's choices, publishing, rollback, export and adapter files are the owner's here; give the token that PLUMBLINE_ADMIN_TOKEN holds"
         )
 
     def sign_in(self, token: str, username: str = "") -> str:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from app.authority import Authority
-from app.errors import InputError
+from app.errors import InputError, NotAllowedError
 from app.gauges import Gauges, Meter
 from app.learn import Learn, Outcome
 from app.log_tail import LogTail
@@ -42,7 +42,12 @@ class Owner:
             NotAllowedError: an owner's token is set and was not given.
             InputError, BusyError, StorageError: as `Learn.refresh`.
         """
-        self.authority.authorise(token)
+        try:
+            self.authority.authorise(token)
+        except NotAllowedError as error:
+            raise NotAllowedError(
+                f"{error}. To learn from your own choices alone, make a version of your own (/my_refresh)"
+            ) from error
         pairs = self._learn.pairs(scope or None)
         if with_imported:
             pairs += self._learn.imported_pairs(scope or None)

@@ -145,7 +145,7 @@ def test_bans_and_people_ask_for_the_owner(store: Store):
 
     guarded = Bans(store, nobody)
     for act in (lambda: guarded.ban(EVE), lambda: guarded.lift(EVE), guarded.people):
-        with pytest.raises(NotAllowedError, match="^no$"):
+        with pytest.raises(NotAllowedError, match=r"^no$"):
             act()
     assert store.count_decisive() == 1
 
@@ -160,7 +160,7 @@ def test_who_turns_every_choice_round_is_found_and_who_is_unlucky_is_not(store: 
         chose(store, f"r{number}", EVE, "second")
     chose(store, "alone", "dd" * 12)
     found = {person.voter.rater: person for person in bans.people()}
-    assert list(found)[0] == EVE  # first of all
+    assert next(iter(found)) == EVE  # first of all
     eve, bob, alone = found[EVE], found[BOB], found["dd" * 12]
     # On the first three BOB and EVE stand against two: evenly split for nobody but 2 against 1 for each of the others.
     assert (eve.shared, eve.agreed, eve.outlier) == (12, 0, True)
@@ -177,7 +177,9 @@ def test_chance_is_the_binomial_tail_times_holms_factor():
         first, *others = outliers(labels)
         assert (first.rater, first.shared, first.agreed, first.outlier) == ("d", things, 0, outlier)
         assert first.chance == pytest.approx(chance)
-        assert [(o.rater, o.shared, o.agreed, o.chance) for o in others] == [(who, things, things, 1.0) for who in "abc"]
+        assert [(o.rater, o.shared, o.agreed, o.chance) for o in others] == [
+            (who, things, things, 1.0) for who in "abc"
+        ]
 
 
 def test_where_the_others_are_split_evenly_nothing_is_compared():

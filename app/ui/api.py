@@ -207,7 +207,7 @@ def add_endpoints(services: Services) -> None:
             epochs: how often every pair is seen; -1 sees few pairs more often than many.
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
-            token: the owner's, where one is set; without it the version stays unpublished.
+            token: the owner's, where one is set; without it there is /my_refresh.
             objective: dpo, ipo (of per-token means) or slic.
             with_imported: pairs that were imported, too.
 
@@ -226,11 +226,7 @@ def add_endpoints(services: Services) -> None:
             )
             if persona:
                 services.catalogue.get(persona)
-            publish = may_publish(services, token)
-            pairs = services.learn.pairs(persona or None)
-            if with_imported:
-                pairs += services.learn.imported_pairs(persona or None)
-            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish)
+            *_, outcome = services.owner.refresh(persona, settings, token, with_imported)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:

@@ -219,9 +219,9 @@ def request_of(
     )
 
 
-def refreshed_choices(services: Services) -> list[gr.Dropdown]:
-    """The persona and version menus as they are now: others may have saved or learnt something."""
-    return [gr.Dropdown(persona_choices(services)), gr.Dropdown(version_choices(services))]
+def refreshed_choices(services: Services, secret: str = "") -> list[gr.Dropdown]:
+    """The persona and version menus as they are now: others may have saved or learnt something, and a rater has versions of their own."""
+    return [gr.Dropdown(persona_choices(services)), gr.Dropdown(version_choices(services, rater_of(secret)))]
 
 
 def persona_choices(services: Services) -> list[tuple[str, str]]:
@@ -229,9 +229,12 @@ def persona_choices(services: Services) -> list[tuple[str, str]]:
     return [*((p.name, id_) for id_, p in services.catalogue.all().items()), ("Write my own", OWN)]
 
 
-def version_choices(services: Services) -> list[tuple[str, str]]:
-    """The menu of versions."""
-    learnt = [(f"{v.id}: learnt from {v.pairs_train} choices", v.id) for v in services.versions.listed()]
+def version_choices(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    """The menu of versions: those that anybody may use, and the rater's own."""
+    learnt = [
+        (f"{v.id}: {'your own, ' if v.rater else ''}learnt from {v.pairs_train} choices", v.id)
+        for v in services.versions.listed(rater)
+    ]
     return [("what is published for the persona", "published"), ("the original model", "none"), *learnt]
 
 

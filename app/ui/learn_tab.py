@@ -10,7 +10,6 @@ from app.refresh.pairs import FEWEST_PAIRS, FEWEST_PROMPTS
 from app.refresh.trainer import RefreshSettings, Step
 from app.services import Services
 from app.ui import render
-from app.ui.api import may_publish
 from app.ui.online_section import build_online_section
 from app.ui.versions_section import build_versions_section
 
@@ -71,12 +70,8 @@ def build_learn_tab(services: Services) -> dict[str, gr.components.Component]:
         }
         shown: str = ""
         try:
-            publish = may_publish(services, token)
             settings = checked(RefreshSettings, epochs=epochs or None, learning_rate=rate, beta=beta)
-            pairs = services.learn.pairs(scope or None)
-            if with_imported:
-                pairs += services.learn.imported_pairs(scope or None)
-            for item in services.learn.refresh(pairs, scope, settings, publish=publish):
+            for item in services.owner.refresh(scope, settings, token, with_imported):
                 shown = render.training(item) if isinstance(item, Step) else render.outcome(item)
                 yield {result: shown}
         except PlumblineError as error:

@@ -16,6 +16,9 @@ from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
 from app.ui.learn_tab import build_learn_tab, refreshed_lists
 from app.ui.online_api import add_online_endpoint
+from app.ui.owner_api import add_owner_endpoints
+from app.ui.owner_tab import build_owner_tab, shown_to_owners
+from app.ui.private_section import add_private_endpoints, build_private_section
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
 from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
@@ -37,6 +40,8 @@ def build_page(services: Services) -> gr.Blocks:
         add_study_endpoints(services)
         add_data_endpoints(services)
         add_insights_endpoint(services)
+        add_owner_endpoints(services)
+        add_private_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -44,20 +49,25 @@ def build_page(services: Services) -> gr.Blocks:
             compare = build_compare_tab(services, rater, demo)
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services)
+            build_private_section(services, rater, learn_tab, [compare["persona"], compare["version"]])
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
         with gr.Tab("Insights") as insights_tab:
             build_insights_tab(services, insights_tab)
         with gr.Tab("Data") as data_tab:
             build_data_tab(services, data_tab)
+        # Nobody else is bothered with it; whoever opens it without being the owner finds a field for the token.
+        with gr.Tab("Owner", visible=False, elem_id="owner-tab") as owner_tab:
+            build_owner_tab(services, owner_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         menus = [compare["persona"], compare["version"]]
         lists = [learn[key] for key in ("scope", "count", "table", "chosen")]
         demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
-        demo.load(lambda: refreshed_choices(services), None, menus, **quiet)
+        demo.load(lambda secret: refreshed_choices(services, secret), rater, menus, **quiet)
+        demo.load(shown_to_owners, None, owner_tab, **quiet)
         learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
-        learn["table"].change(lambda: refreshed_choices(services), None, menus, **quiet)
+        learn["table"].change(lambda secret: refreshed_choices(services, secret), rater, menus, **quiet)
     services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)
 
