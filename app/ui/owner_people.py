@@ -22,10 +22,14 @@ def build_people_section(services: Services, key: gr.State) -> OwnerSection:
                 label="Rater", info="How the pseudonym begins", max_lines=1, max_length=24, elem_id="owner-rater"
             )
             reason = gr.Textbox(
-                label="Reason", info="The rater is told it", max_lines=1, max_length=300, elem_id="owner-reason"
+                label="Reason",
+                info="The rater is told it; their votes no longer count",
+                max_lines=1,
+                max_length=300,
+                elem_id="owner-reason",
             )
-            ban = gr.Button("Ban: their votes no longer count", scale=0, min_width=250, elem_id="owner-ban")
-            lift = gr.Button("Lift the ban", scale=0, min_width=130, elem_id="owner-lift")
+            ban = gr.Button("Ban this rater", scale=0, min_width=160, elem_id="owner-ban")
+            lift = gr.Button("Lift the ban", scale=0, min_width=150, elem_id="owner-lift")
 
     def refreshed(given: str) -> dict[Any, Any]:
         return {people: owner_render.people(services.bans.people(given)), line: ""}

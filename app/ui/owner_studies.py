@@ -19,13 +19,13 @@ def build_studies_section(services: Services, key: gr.State) -> OwnerSection:
         with gr.Row(elem_classes="pl-beside"):
             # Any value: Gradio would compare it with the list as it was when the page was built; the use case checks it.
             chosen = gr.Dropdown([], value=None, label="Open studies", allow_custom_value=True, elem_id="owner-study")
-            close = gr.Button("Close it: no more labels", scale=0, min_width=220, elem_id="owner-study-close")
+            close = gr.Button("Close it: no more labels", scale=0, min_width=260, elem_id="owner-study-close")
 
     def refreshed(given: str) -> dict[Any, Any]:
         services.authority.authorise(given)
         found = services.studies.all()
         return {
-            overview: label_render.studies(found, "", links=True),
+            overview: label_render.studies(found, "", links=True) if found else render.status("There is no study yet."),
             chosen: gr.Dropdown([(s.name, s.id) for s in found if s.state == "open"], value=None),
             line: "",
         }

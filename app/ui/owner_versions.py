@@ -23,14 +23,14 @@ def build_versions_section(services: Services, key: gr.State) -> OwnerSection:
         with gr.Row(elem_classes="pl-beside"):
             # Any value: Gradio would compare it with the list as it was when the page was built; the use cases check it.
             scope = gr.Dropdown([], value=None, label="For", allow_custom_value=True, elem_id="owner-scope")
-            learn = gr.Button("Learn and publish", scale=0, min_width=170, elem_id="owner-learn")
+            learn = gr.Button("Learn and publish", scale=0, min_width=200, elem_id="owner-learn")
             stop = gr.Button("Stop", scale=0, min_width=90, interactive=False, elem_id="owner-learn-stop")
         with gr.Row(elem_classes="pl-beside"):
             version = gr.Dropdown(
                 [], value=None, label="Answer with this version", allow_custom_value=True, elem_id="owner-version"
             )
-            publish = gr.Button("Publish", scale=0, min_width=110, elem_id="owner-publish")
-            back = gr.Button("Roll back", scale=0, min_width=110, elem_id="owner-roll-back")
+            publish = gr.Button("Publish", scale=0, min_width=130, elem_id="owner-publish")
+            back = gr.Button("Roll back", scale=0, min_width=130, elem_id="owner-roll-back")
         own = gr.HTML("", elem_id="owner-private")
     components = [line, in_use, scope, version, own]
 
@@ -46,11 +46,13 @@ def build_versions_section(services: Services, key: gr.State) -> OwnerSection:
         theirs = [(f"{v.id} (a rater's own)", v.id) for v in private]
         names = _scopes(services)
         answering = {id_: services.versions.in_use(id_) for id_ in names}
-        told = [f"{names[id_]}: {used or 'the original model'}" for id_, used in answering.items() if used or not id_]
+        told = [
+            f"{used or 'the original model'} for {names[id_]}" for id_, used in answering.items() if used or not id_
+        ]
         return {
             version: gr.Dropdown([("the original model", ORIGINAL), *listed, *theirs], value=None),
             own: owner_render.private_versions(private, names),
-            in_use: render.status(f"Now answering. {'; '.join(told)}."),
+            in_use: render.status(f"Answering now: {'; '.join(told)}."),
         }
 
     def run(asked: str | None, given: str) -> Iterator[dict[Any, Any]]:
