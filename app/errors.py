@@ -49,7 +49,7 @@ def first_line(error: BaseException) -> str:
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def checked(kind: type[Checked], **values: Any) -> Checked:
+def checked(kind: type[Checked], /, **values: Any) -> Checked:
     """Builds a pydantic model from values that came from outside.
 
     Raises:

@@ -1,6 +1,5 @@
 """How the server is doing at this moment: the line, memory, disk and database. It measures; it does not know who may see it."""
 
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -71,7 +70,6 @@ class Meter:
     ):
         self._model, self._serving, self._store, self._sync = model, serving, store, sync
         self._folder, self._cache_mb, self._on_space = folder, cache_mb, on_space
-        self._started = time.monotonic()
 
     def read(self) -> Gauges:
         """All gauges as they are now.
@@ -92,12 +90,12 @@ class Meter:
         return Gauges(
             app_version=VERSION,
             model=self._model.name,
-            up_seconds=round(time.monotonic() - self._started, 1),
+            up_seconds=round(time.time() - psutil.Process().create_time(), 1),
             running=load.running,
             waiting=load.waiting,
             cache_bytes=load.reserved_tokens * self._model.cache_bytes_per_token,
             cache_room=self._cache_mb * 2**20,
-            memory_bytes=psutil.Process(os.getpid()).memory_info().rss,
+            memory_bytes=psutil.Process().memory_info().rss,
             memory_free=psutil.virtual_memory().available,
             disk_free=disk_free,
             database_bytes=database,

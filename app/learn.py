@@ -5,7 +5,7 @@ Here model and storage meet; it knows neither SQL nor Gradio.
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,19 @@ from torch import Tensor
 
 from app.authority import Authority
 from app.decoding.arms import DecodeSettings
-from app.errors import BusyError
+from app.embedding import Embedder
+from app.errors import BusyError, InputError
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
 from app.refresh.caps import capped
-from app.refresh.pairs import Pair, make_pair, split
+from app.refresh.pairs import Pair, Rated, make_pair, make_rated, split
+from app.refresh.rows import training_rows
 from app.refresh.sampling import sample_answers
 from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, margins, train
 from app.versions import Versions
 from app.worker import Worker
-from storage.export import decisive, decisive_ai
+from storage.export import decisive, decisive_ai, unpaired_rows
 from storage.imported import imported
 from storage.records import Round, Version, Vote
 from storage.store import Store
@@ -48,7 +50,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a refresh did. `before` and `after` are held-out accuracies against the base; `version` exists also if unpublished."""
+    """What a refresh did. `before` and `after` are held-out accuracies against the base; `version` exists also if unpublished.
+
+    rated: answers judged by themselves that were learnt from, beside the pairs.
+    asked: a sentence that answers are to be asked with, as with a principle, where the objective wrote rewards into the prompts.
+    """
 
     version: str
     pairs_train: int
@@ -60,6 +66,8 @@ class Outcome:
     published: bool
     reason: str
     samples: list[Sample] = field(default_factory=list)
+    rated: int = 0
+    asked: str = ""
 
 
 class Learn:
@@ -68,6 +76,7 @@ class Learn:
     Args:
         model, worker: the model and the thread that owns it.
         store, versions: votes and adapter versions.
+        embedder: of the reward "embedding".
         authority: tells who may publish and roll back.
         rater_share: the most of a refresh that one rater may bring, see `app.refresh.caps`.
     """
@@ -78,10 +87,12 @@ class Learn:
         worker: Worker,
         store: Store,
         versions: Versions,
+        embedder: Embedder,
         authority: Authority,
         rater_share: float = 1.0,
     ):
         self.model, self._worker, self._store, self._versions = model, worker, store, versions
+        self._embedder = embedder
         self.authorise = authority.authorise
         self._rater_share = rater_share
         self._one_at_a_time = threading.Lock()
@@ -93,6 +104,17 @@ class Learn:
         votes = capped(decisive(self._store.votes(persona)), lambda item: item[0].rater, self._rater_share)
         return list(map(pair_of, votes))
 
+    def rated(self, persona: str | None) -> list[Rated]:
+        """Answers that people judged by themselves: both of a "both bad" as disliked, and rewritten ones as demonstrations. What a
+        decisive vote says is in `pairs`."""
+        judged = [item for item in self._store.votes(persona) if item[0].edited or item[0].choice == "both_bad"]
+        return [
+            make_rated(row["prompt"], row["completion"][0]["content"], row["label"], row["edited"], row["round"])
+            for vote, round_ in capped(judged, lambda item: item[0].rater, self._rater_share)
+            for row in unpaired_rows([(vote, round_)])
+            if row["edited"] or vote.choice == "both_bad"
+        ]
+
     def ai_pairs(self, persona: str | None) -> list[Pair]:
         """Pairs from annotators' votes in the online loop, which `pairs` never holds."""
         votes = decisive_ai(self._store.ai_votes(persona))
@@ -103,7 +125,13 @@ class Learn:
         return [make_pair(p.prompt, p.chosen, p.rejected) for p in imported(self._store.database, persona)]
 
     def refresh(
-        self, pairs: list[Pair], scope: str, settings: RefreshSettings, publish: bool = True, rater: str = ""
+        self,
+        pairs: list[Pair],
+        scope: str,
+        settings: RefreshSettings,
+        publish: bool = True,
+        rated: Sequence[Rated] = (),
+        rater: str = "",
     ) -> Iterator[Step | Outcome]:
         """Trains in the background of the model's worker; yields every step, then the outcome. Closing it keeps the old version.
 
@@ -112,6 +140,8 @@ class Learn:
             scope: what the version belongs to: a persona id, or "" for all.
             settings: how to learn.
             publish: whether it goes into use if it passes the gate.
+            rated: answers judged by themselves, for the objectives that learn from such; those to prompts that are held out are not
+                learnt from. What is measured is the held-out pairs, so that objectives can be compared.
             rater: where given, the version is this rater's own and is never published here; the pairs are from their choices.
 
         Raises:
@@ -123,7 +153,7 @@ class Learn:
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:
-            steps = self._steps(training, held_out, scope, settings, publish and not rater, rater)
+            steps = self._steps(training, held_out, list(rated), scope, settings, publish and not rater, rater)
             yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
         finally:
             self._one_at_a_time.release()
@@ -139,10 +169,33 @@ class Learn:
         self.authorise(token)
         self._store.publish(scope, "" if version in ("", "none") else self._versions.known(version).id)
 
+    def roll_back(self, scope: str, token: str = "") -> str:
+        """From now on `scope` answers with what its version in use came after; returns that one, "" for the original model.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            InputError: the original model answers already, or what the version came after is not known or made for another model.
+            NotFoundError: what it came after was deleted.
+        """
+        self.authorise(token)
+        current = self._versions.in_use(scope)
+        if not current:
+            raise InputError(
+                "the original model answers already, and there is nothing before it; choose a version to go forward"
+            )
+        parent = self._store.version(current).parent
+        if parent is None:
+            raise InputError(
+                f"what {current} came after is not known; choose the version, or the original model, by name"
+            )
+        self.use(scope, parent, token)
+        return parent
+
     def _steps(
         self,
         training: list[Pair],
         held_out: list[Pair],
+        rated: list[Rated],
         scope: str,
         settings: RefreshSettings,
         publish: bool,
@@ -150,7 +203,10 @@ class Learn:
     ) -> Iterator[Step | Outcome | None]:
         # A None only gives way: the worker may then do something else before it comes back.
         started = time.monotonic()
-        train_set, test_set = encode(self.model, training), encode(self.model, held_out)
+        aside = {pair.prompt for pair in held_out}
+        rated = [answer for answer in rated if answer.prompt not in aside]
+        learnt = training_rows(self.model, training, rated, settings, self._embedder.encode)
+        test_set = encode(self.model, held_out, learnt.asked)
         current = self._versions.in_use(scope) or None
         if current:
             self.model.load_adapter(current, self._versions.adapters.path(current))
@@ -159,14 +215,15 @@ class Learn:
         before = _accuracy(in_use - base)
         # Held-out prompts are other people's words: whoever may not publish does not get to read them.
         prompts = list({pair.prompt: pair for pair in held_out}.values())[: SAMPLES if publish or rater else 0]
-        old_answers = yield from self._answers(prompts, current)
+        old_answers = yield from self._answers(prompts, current, learnt.asked)
+        start = self._versions.adapters.path(current) if current and settings.reference == "previous" else None
         losses = []
         try:
-            for step in train(self.model, train_set, settings, IN_TRAINING):
+            for step in train(self.model, learnt.rows, settings, IN_TRAINING, start):
                 losses.append(step.loss)
                 yield step
             after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
-            new_answers = yield from self._answers(prompts, IN_TRAINING)
+            new_answers = yield from self._answers(prompts, IN_TRAINING, learnt.asked)
             version = self._versions.adapters.unused(self._store.next_version_id())
             self._versions.adapters.write(version, partial(self._save, IN_TRAINING))
         finally:
@@ -192,11 +249,14 @@ class Learn:
             published=passed,
             reason=reason,
             samples=samples,
+            rated=learnt.rated,
+            asked=learnt.asked,
         )
         # All pairs of a round share its prompt, and so its side of the split.
-        rounds = {p.round: aside for part, aside in ((training, False), (held_out, True)) for p in part if p.round}
-        version_ = replace(self._record(outcome, scope, settings, current or ""), rater=rater)
-        self._store.add_version(version_, publish=passed, rounds=rounds)
+        parts = ((training, False), (rated if learnt.rated else [], False), (held_out, True))
+        rounds = {p.round: is_aside for part, is_aside in parts for p in part if p.round}
+        made = replace(self._record(outcome, scope, settings, current or ""), rater=rater)
+        self._store.add_version(made, publish=passed, rounds=rounds)
         yield outcome
 
     def _save(self, adapter: str, folder: Path) -> None:
@@ -209,20 +269,22 @@ class Learn:
             yield None
         return torch.cat(parts)
 
-    def _answers(self, pairs: list[Pair], adapter: str | None) -> Generator[None, None, list[str]]:
+    def _answers(self, pairs: list[Pair], adapter: str | None, asked: str) -> Generator[None, None, list[str]]:
         settings = DecodeSettings(
             temperature=0, max_new_tokens=SAMPLE_TOKENS, no_repeat_ngram=self.model.no_repeat_ngram
         )
         answers = []
         for pair in pairs:  # one by one, so that a long prompt leaves the others their room
-            context = self.model.chat_ids(with_system(pair.messages))
+            context = self.model.chat_ids(with_system(pair.messages, asked))
             (ids,) = yield from sample_answers(self.model, [context], adapter, settings, [0])
             answers.append(self.model.decode(ids))
         return answers
 
     def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings, parent: str) -> Version:
         metrics = {
-            key: value for key, value in asdict(outcome).items() if key in ("before", "after", "losses", "samples")
+            key: value
+            for key, value in asdict(outcome).items()
+            if key in ("before", "after", "losses", "samples", "rated", "asked")
         }
         return Version(
             id=outcome.version,
@@ -237,6 +299,7 @@ class Learn:
             published=outcome.published,
             reason=outcome.reason,
             parent=parent,
+            reference=settings.reference,
         )
 
 

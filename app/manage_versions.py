@@ -26,11 +26,10 @@ class ManageVersions:
 
     def __init__(self, store: Store, adapters: AdapterFolder, authorise: Callable[[str], None]):
         self._store, self._adapters, self._authorise = store, adapters, authorise
-        for version in store.deleted_versions():
-            try:
-                adapters.remove(version)
-            except StorageError as error:  # what is left in the way of nothing is no reason not to start
-                logger.warning("a deletion was not finished: %s", error)
+        try:
+            remove_deleted(store, adapters)
+        except StorageError as error:  # what is left in the way of nothing is no reason not to start
+            logger.warning("a deletion was not finished: %s", error)
 
     def described(self) -> list[dict[str, Any]]:
         """All versions with their lineage, newest first; see `adapter_card.described`."""
@@ -80,3 +79,13 @@ class ManageVersions:
                 # Without the time: one version is always the same file.
                 archive.writestr(zipfile.ZipInfo(name), content)
         return out
+
+
+def remove_deleted(store: Store, adapters: AdapterFolder) -> None:
+    """Removes the files of every version that is marked as deleted; where there are none it does nothing.
+
+    Raises:
+        StorageError: the disk is read-only; the next start tries again.
+    """
+    for version in store.deleted_versions():
+        adapters.remove(version)

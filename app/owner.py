@@ -7,13 +7,12 @@ import logging
 from collections.abc import Iterator
 
 from app.authority import Authority
-from app.errors import InputError, NotAllowedError
+from app.errors import NotAllowedError
 from app.gauges import Gauges, Meter
 from app.learn import Learn, Outcome
 from app.log_tail import LogTail
 from app.refresh.trainer import RefreshSettings, Step
 from storage.private_versions import own_versions
-from storage.publications import history
 from storage.records import Version
 from storage.store import Store
 
@@ -51,7 +50,8 @@ class Owner:
         pairs = self._learn.pairs(scope or None)
         if with_imported:
             pairs += self._learn.imported_pairs(scope or None)
-        for item in self._learn.refresh(pairs, scope, settings):
+        rated = self._learn.rated(scope or None)
+        for item in self._learn.refresh(pairs, scope, settings, rated=rated):
             if isinstance(item, Outcome):
                 logger.info("the owner had %s learnt for %s: %s", item.version, scope or "all", item.reason)
             yield item
@@ -62,26 +62,9 @@ class Owner:
         logger.info("the owner chose %s to answer for %s", version or "none", scope or "all")
 
     def roll_back(self, scope: str, token: str = "") -> str:
-        """Goes back to what answered for `scope` before the last change; a second time undoes the first.
-
-        Returns:
-            The version that answers now; "" is the original model.
-
-        Raises:
-            NotAllowedError: an owner's token is set and was not given.
-            InputError: nothing was ever chosen for this scope, or what was there before is gone.
-        """
-        self.authority.authorise(token)
-        revision = self._learn.model.revision
-        chosen = history(self._store.database, scope, revision)
-        # Before its first version a persona was answered by what is in use for all.
-        first = self._store.published("", revision) if scope else ""
-        before = next((version for version in [*chosen, first] if version != chosen[0]), None) if chosen else None
-        if before is None:
-            raise InputError(
-                f"nothing else was in use for {scope or 'all personas'} before, so there is nothing to go back to"
-            )
-        self.use(scope, before, token)
+        """As `Learn.roll_back`, and says so in the log."""
+        before = self._learn.roll_back(scope, token)
+        logger.info("the owner went back to %s for %s", before or "the original model", scope or "all")
         return before
 
     def private_versions(self, token: str = "") -> list[Version]:

@@ -84,15 +84,6 @@ class PrivateRefresh:
             raise self._versions.adapters.absent(version)
         self._retire(mine)
 
-    def sweep(self) -> None:
-        """Removes the files of versions that were deleted with their rater's labels.
-
-        Raises:
-            StorageError: the disk is read-only; the next start tries again.
-        """
-        for version in self._store.deleted_versions():
-            self._versions.adapters.remove(version)
-
     def _make_room(self, rater: str) -> None:
         own = own_versions(self._store.database, rater)
         everybodys = own_versions(self._store.database)

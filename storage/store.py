@@ -18,6 +18,7 @@ from storage.database import DatabaseFile, now, record
 from storage.migrations import migrations
 from storage.records import CHOICES, AIVote, Round, SavedPersona, Version, Vote
 from storage.rows import round_of, version_of, vote_of
+from storage.saved_personas import PersonaTable
 
 LONGEST_REASON = 2000
 OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
@@ -169,24 +170,12 @@ class Store:
     # --- personas
 
     def save_persona(self, persona: SavedPersona) -> None:
-        """Stores a persona; one of the same id is replaced by its own rater only.
-
-        Raises:
-            InputError: another person's persona has this id.
-        """
-        with self.database.write() as db:
-            db["personas"].insert({**asdict(persona), "created": now()}, ignore=True)
-            owner = next(db["personas"].rows_where("id = ?", [persona.id]))["rater"]
-            if owner != persona.rater:
-                raise InputError(
-                    f"the name {persona.name!r} is taken by somebody else's persona; please choose another"
-                )
-            db["personas"].upsert({**asdict(persona), "created": now()}, pk="id")
+        """As `PersonaTable.save`."""
+        PersonaTable(self.database).save(persona)
 
     def personas(self) -> list[SavedPersona]:
-        """All saved personas, oldest first."""
-        with self.database.open() as db:
-            return [record(SavedPersona, row) for row in db["personas"].rows_where(order_by="created, id")]
+        """All saved personas, oldest first; most of them are private."""
+        return PersonaTable(self.database).all()
 
     # --- versions
 

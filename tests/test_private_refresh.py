@@ -1,6 +1,7 @@
 """Versions of one's own: learnt from one's own choices, used by nobody else, few, gone with one's labels, and the owner's to publish."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from app.decoding.arms import DecodeSettings
 from app.errors import InputError, NotAllowedError, NotFoundError
 from app.label import rater_of
 from app.learn import Outcome
+from app.manage_versions import remove_deleted
 from app.private_refresh import MOST_PAIRS, OF_ALL_RATERS, OF_ONE_RATER, PrivateRefresh
 from app.refresh.adapters import AdapterFolder
 from app.services import Services, build
@@ -102,9 +104,8 @@ def test_a_version_of_ones_own_is_used_by_its_rater_alone_until_the_owner_publis
     assert answered(services, made, BOB) == made
     # And back to what answered before.
     assert services.owner.roll_back("zen", TOKEN) == "" and services.versions.in_use("zen") == ""
-    assert services.owner.roll_back("zen", TOKEN) == made
-    with pytest.raises(InputError, match="nothing else was in use for pirate"):
-        services.owner.roll_back("pirate", TOKEN)
+    with pytest.raises(InputError, match="the original model answers already"):
+        services.owner.roll_back("zen", TOKEN)
     with pytest.raises(NotAllowedError):
         services.owner.roll_back("zen", "")
 
@@ -180,10 +181,10 @@ def test_deleting_ones_labels_deletes_ones_versions_and_every_word_in_them(
     from app.consent import Consent
     from app.raters import Raters
 
-    store, adapters, private = kept
+    store, adapters, _ = kept
     add(store, adapters, "v1", "ann")
     add(store, adapters, "v2", "bob")
-    Raters(store, tmp_path, Consent(""), private.sweep).delete_labels("ann")
+    Raters(store, tmp_path, Consent(""), partial(remove_deleted, store, adapters)).delete_labels("ann")
     assert [v.id for v in own_versions(store.database)] == ["v2"] and there(adapters) == {"v2"}
     assert store.rounds_of("v1") == {} and store.rounds_of("v2") != {}
     with store.database.open() as db:

@@ -4,8 +4,9 @@ from html import escape
 
 from app.bans import Person
 from app.gauges import Gauges
+from app.prompts import frame
 from app.ui.sync_line import sync_line
-from storage.records import Version
+from storage.records import SavedPersona, Version
 
 LOW_DISK = 500 * 2**20
 EPHEMERAL = (
@@ -100,6 +101,25 @@ def _private(version: Version, scope_names: dict[str, str]) -> list[str]:
     scope = scope_names.get(version.scope, version.scope)
     made = version.created[:16].replace("T", " ")
     return [version.id, scope, version.rater[:12], str(version.pairs_train + version.pairs_heldout), made]
+
+
+def personas(waiting: list[SavedPersona], approved: list[SavedPersona]) -> str:
+    """What people offer to everybody, what waits for the owner first."""
+    if not waiting and not approved:
+        return '<p class="pl-quiet">Nobody offers a persona to everybody.</p>'
+    rows = "".join(_persona(p, "waits for you") for p in waiting) + "".join(
+        _persona(p, "everybody's") for p in approved
+    )
+    return (
+        '<div class="pl-scroll"><table class="pl-table pl-people"><tr><th>By (pseudonym)</th><th>Name</th><th>Principles</th><th></th></tr>'
+        f"{rows}</table></div>"
+    )
+
+
+def _persona(persona: SavedPersona, state: str) -> str:
+    principles = [frame(persona.principle, persona.framing), *(frame(p["text"], p["framing"]) for p in persona.mix)]
+    cells = [persona.rater[:12], persona.name, "\n".join(principles), state]
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def log(lines: list[str]) -> str:

@@ -82,7 +82,7 @@ def build_private_section(
         names = [(f"{v.id}: learnt from {v.pairs_train} of your choices", v.id) for v in own]
         return {
             chosen: gr.Dropdown(names, value=None),
-            **dict(zip(menus, refreshed_choices(services, secret), strict=True)),
+            **dict(zip(menus, refreshed_choices(services, rater_of(secret)), strict=True)),
         }
 
     changed = [line, chosen, *menus]
@@ -107,7 +107,7 @@ def add_private_endpoints(services: Services) -> None:
         """
         with errors_for_the_client():
             if persona:
-                services.catalogue.get(persona)
+                services.catalogue.seen(persona, rater_of(str(rater or "")))
             *_, outcome = services.private.refresh(rater_of(str(rater or "")), persona)
         return asdict(outcome)
 
