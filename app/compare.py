@@ -160,7 +160,7 @@ class Compare:
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
-        adapter = self.resolve_adapter(request.adapter, request.persona)
+        adapter = self.resolve_adapter(request.adapter, request.persona, rater)
         check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
         context_ids = [self.model.chat_ids(chat) for chat in chats]
@@ -288,15 +288,15 @@ class Compare:
         if comparison := self._running.get(round_id):
             comparison.cancelled.set()
 
-    def resolve_adapter(self, wanted: str | None, persona: str) -> str:
+    def resolve_adapter(self, wanted: str | None, persona: str, rater: str = "") -> str:
         """The version or mixture to answer with: the one named, or what is published for the persona; "" is the original model.
 
         Raises:
-            InputError, NotFoundError: no such version, or one of another model.
+            InputError, NotFoundError: no such version, one of another model, or another rater's own.
         """
         if wanted is None:
             return self._versions.in_use(persona)
-        return "" if wanted in ("", "none") else self._versions.answering(wanted)
+        return "" if wanted in ("", "none") else self._versions.answering(wanted, rater)
 
     def _best_of(self, comparison: Comparison) -> Iterator[Answer | None]:
         deadline = time.monotonic() + comparison.seconds

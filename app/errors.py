@@ -26,7 +26,7 @@ class StorageError(PlumblineError):
 
 
 class NotAllowedError(PlumblineError):
-    """The owner's token is needed and was not given."""
+    """The owner's token is needed and was not given, or the owner has shut somebody out."""
 
 
 class HubError(PlumblineError):

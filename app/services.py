@@ -1,13 +1,17 @@
 """Puts the parts together: settings -> store, model, worker, use cases. The page, the API and the command line share this."""
 
 from dataclasses import dataclass
+from functools import partial
 
+from app.authority import Authority
+from app.bans import Bans
 from app.catalogue import Catalogue
 from app.compare import Compare, Comparison
 from app.consent import read_consent
 from app.data import Data
 from app.decoding.engine import Engine
 from app.embedding import Embedder
+from app.gauges import Meter
 from app.hub import Sync
 from app.import_pairs import ImportPairs
 from app.insights_report import Insights
@@ -16,11 +20,14 @@ from app.label import Label
 from app.learn import Learn
 from app.learned import Learned
 from app.limits import Limits
-from app.manage_versions import ManageVersions
+from app.log_tail import LogTail
+from app.manage_versions import ManageVersions, remove_deleted
 from app.model import LanguageModel
 from app.models import Models
 from app.online import Online
+from app.owner import Owner
 from app.persona_offers import PersonaOffers
+from app.private_refresh import PrivateRefresh
 from app.raters import Raters
 from app.refresh.adapters import AdapterFolder
 from app.repairs import repairs
@@ -76,6 +83,11 @@ class Services:
     offers: PersonaOffers
     repairs: tuple[str, ...]
     limits: Limits
+    authority: Authority
+    owner: Owner
+    bans: Bans
+    private: PrivateRefresh
+    log: LogTail
 
 
 def build(settings: Settings, model_name: str | None = None) -> Services:
@@ -95,8 +107,10 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
-    raters, sync = Raters(store, settings.data, consent), Sync.of(settings, store.database)
-    limits = Limits(settings.limits, lambda token: services.learn.authorise(token))
+    authority = Authority(settings.admin_token, settings.space_id, settings.space_author_name)
+    raters = Raters(store, settings.data, consent, partial(remove_deleted, store, adapters))
+    sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
+    limits = Limits(settings.limits, authority.authorise)
     running: dict[str, Comparison] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
@@ -105,8 +119,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
         serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
-        learn = Learn(model, worker, store, versions, embedder, settings.admin_token)
+        learn = Learn(model, worker, store, versions, embedder, authority, settings.rater_share)
         manage = ManageVersions(store, adapters, learn.authorise)
+        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb, bool(settings.space_id))
         return Services(
             settings=settings,
             store=store,
@@ -138,6 +153,11 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             offers=PersonaOffers(store, learn.authorise),
             repairs=repairs(store, adapters, manage),
             limits=limits,
+            authority=authority,
+            owner=Owner(authority, store, learn, meter, log),
+            bans=Bans(store, learn.authorise),
+            private=PrivateRefresh(store, versions, learn),
+            log=log,
         )
 
     def change(model: LanguageModel) -> None:
@@ -146,6 +166,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         old.rest()
         services.studies.prepare()
 
-    models = Models(settings, worker, lambda: services.model, lambda token: services.learn.authorise(token), change)
+    models = Models(settings, worker, lambda: services.model, authority.authorise, change)
     services = around(model, models)
     return services

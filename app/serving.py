@@ -30,6 +30,15 @@ class Place:
     number: int
 
 
+@dataclass(frozen=True)
+class Load:
+    """How much there is to do: comparisons that are answered and that wait, and the cached tokens that are kept for the former."""
+
+    running: int
+    waiting: int
+    reserved_tokens: int
+
+
 @dataclass(eq=False)
 class _Visitor:
     """Somebody who waits for an answer; a None among the results is the end."""
@@ -57,6 +66,7 @@ class Serving:
         self._arrived: list[_Visitor] = []
         self._visitors: dict[Run, _Visitor] = {}
         self._in_line = 0
+        self._reserved = 0
         self._awake = False
 
     def stream(self, make: Make) -> Iterator[list[TokenEvent] | Place]:
@@ -100,6 +110,11 @@ class Serving:
         with self._lock:
             return len(self._visitors) + len(self._arrived)
 
+    def load(self) -> Load:
+        """How much there is to do, as it was after the last step."""
+        with self._lock:
+            return Load(len(self._visitors) - self._in_line, len(self._arrived) + self._in_line, self._reserved)
+
     def rest(self, seconds: float) -> bool:
         """Waits until nobody is answered or waits, for so long at the most; returns whether it came to that."""
         with self._at_rest:
@@ -136,7 +151,7 @@ class Serving:
                 left = [*self._visitors.values(), *self._arrived]
                 for run in self._visitors:
                     run.end()
-                self._visitors, self._arrived, self._in_line, self._awake = {}, [], 0, False
+                self._visitors, self._arrived, self._in_line, self._awake, self._reserved = {}, [], 0, False, 0
                 self._at_rest.notify_all()
             for visitor in left:
                 visitor.results.put(error)
@@ -166,7 +181,7 @@ class Serving:
                 visitor.place = number
                 visitor.results.put(Place(number))
         with self._lock:
-            self._in_line = len(in_line)
+            self._in_line, self._reserved = len(in_line), self._engine.reserved()
             self._awake = self._engine.busy or bool(self._arrived)
             if not self._awake:
                 self._at_rest.notify_all()

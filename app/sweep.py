@@ -53,12 +53,13 @@ class Sweep:
     def __init__(self, model: LanguageModel, worker: Worker, compare: Compare):
         self._model, self._worker, self._compare = model, worker, compare
 
-    def run(self, request: Request, over: Over = "ratio") -> Iterator[Place | list[Point]]:
+    def run(self, request: Request, over: Over = "ratio", rater: str = "") -> Iterator[Place | list[Point]]:
         """Yields places in line, then the points as they are written, and last the points with their scores.
 
         Args:
             request: whose `settings` hold for every point, but for what is swept over.
             over: "ratio", or "kl_budget" at the ratio of the request.
+            rater: who asks, since a version may be their own.
 
         Raises:
             InputError: the request is malformed, or nothing or several principles are to be followed.
@@ -68,7 +69,7 @@ class Sweep:
         if over not in VALUES:
             raise InputError(f"the sweep goes over {str(over)[:40]!r}; it must be one of {', '.join(VALUES)}")
         comparison = self._compare.start(
-            request.model_copy(update={"arms": ("linear_aligned",), "blind": False, "traces": False}), rater=""
+            request.model_copy(update={"arms": ("linear_aligned",), "blind": False, "traces": False}), rater
         )
         if len(comparison.principles) != 1:
             raise InputError(f"{len(comparison.principles)} principles were given; a sweep follows one")

@@ -310,7 +310,7 @@ def test_refresh_publish_and_export(server: Server):
 @pytest.mark.parametrize("objective", ["dpo", "ipo", "slic", None])
 def test_refresh_takes_an_objective_and_the_version_tells_it(guarded: Server, objective: str | None):
     asked = {"objective": objective} if objective else {}
-    outcome = guarded.client().predict(persona="pirate", epochs=1, beta=0.25, api_name="/refresh", **asked)
+    outcome = guarded.client().predict(persona="pirate", epochs=1, beta=0.25, token=TOKEN, api_name="/refresh", **asked)
     stored = guarded.services.store.version(outcome["version"])
     assert (stored.settings["objective"], stored.settings["beta"]) == (objective or "dpo", 0.25)
     start = {"dpo": math.log(2), "ipo": 4.0, "slic": 1.0}[objective or "dpo"]
@@ -412,12 +412,14 @@ def test_owner_may_export_and_publish(guarded: Server):
     assert client.predict("none", "zen", TOKEN, api_name="/publish") == {"persona": "zen", "version": "none"}
 
 
-def test_refresh_without_the_token_publishes_nothing_and_with_it_does(guarded: Server):
-    client = guarded.client()
-    visitor = client.predict(persona="pirate", epochs=10, api_name="/refresh")
-    assert visitor["after"]["value"] > 0.5 and visitor["published"] is False
-    assert guarded.services.store.published("pirate") == ""
-    assert "owner's token" in told(client, "/refresh", persona="pirate", token="wrong")
+def test_refresh_without_the_token_learns_nothing_and_with_it_publishes(guarded: Server):
+    client, store = guarded.client(), guarded.services.store
+    client.predict("none", "pirate", TOKEN, api_name="/publish")
+    versions = store.versions()
+    for token in ("", "wrong"):
+        refused = told(client, "/refresh", persona="pirate", epochs=10, token=token)
+        assert "owner's token" in refused and "/my_refresh" in refused
+    assert store.versions() == versions and store.published("pirate") == ""
     owner = client.predict(persona="pirate", epochs=10, token=TOKEN, api_name="/refresh")
     assert owner["published"] is True and guarded.services.store.published("pirate") == owner["version"]
 
@@ -429,7 +431,7 @@ def test_token_is_nowhere_in_what_the_page_sends(guarded: Server):
 def test_private_event_of_the_use_button_does_not_publish_without_the_token(guarded: Server):
     store = guarded.services.store
     client = guarded.client()
-    version = client.predict(persona="pirate", epochs=2, api_name="/refresh")["version"]
+    version = client.predict(persona="pirate", epochs=2, token=TOKEN, api_name="/refresh")["version"]
     guarded.services.learn.use("pirate", version, TOKEN)
     for token in ("", "wrong", None):
         answer = json.dumps(guarded.press("use", ["none", "pirate", token]))
@@ -441,14 +443,14 @@ def test_private_event_of_the_use_button_does_not_publish_without_the_token(guar
     assert store.published("pirate") == ""
 
 
-def test_private_event_of_the_learn_button_does_not_publish_without_the_token(guarded: Server):
+def test_private_event_of_the_learn_button_learns_nothing_without_the_token(guarded: Server):
     before = guarded.services.store.published("zen")
     for number in range(6):
         add_choice(guarded.services.store, number, "zen")
-    versions = len(guarded.services.store.versions())
-    guarded.press("learn", ["zen", "", 0, 1e-3, 0.1, False])
-    assert len(guarded.services.store.versions()) == versions + 1
-    assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
+    versions = guarded.services.store.versions()
+    answer = json.dumps(guarded.press("learn", ["zen", "", 0, 1e-3, 0.1, False]))
+    assert "This needs the owner" in answer and "/my_refresh" in answer
+    assert guarded.services.store.versions() == versions and guarded.services.store.published("zen") == before
 
 
 # --- adapter versions
@@ -521,7 +523,7 @@ def test_file_of_the_server_cannot_be_named_in_place_of_an_upload(server: Server
 
 def test_versions_files_are_the_owners(guarded: Server, tmp_path: Path):
     client, store = guarded.client(), guarded.services.store
-    made = client.predict(persona="pirate", epochs=1, api_name="/refresh")["version"]
+    made = client.predict(persona="pirate", epochs=1, token=TOKEN, api_name="/refresh")["version"]
     path = Path(client.predict(made, TOKEN, api_name="/download_version"))
     before = [version.id for version in store.versions()]
     for token in ("", "wrong"):

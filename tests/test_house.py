@@ -70,6 +70,7 @@ def test_adapter_folders_and_pairs_and_prompts_know_no_model():
     assert not foreign(
         "app.blends",
         "app.prompts",
+        "app.refresh.caps",
         "app.refresh.pairs",
         "app.refresh.pair_files",
         "app.refresh.pair_rows",
@@ -116,7 +117,7 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
-    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes"]
+    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes", "owner_render"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
@@ -140,6 +141,9 @@ def test_votes_personas_and_turns_know_no_model():
         "app.raters",
         "app.consent",
         "app.far_first",
+        "app.authority",
+        "app.bans",
+        "app.log_tail",
     )
     assert not foreign(*modules, "app.study_prompts") & {"torch", "transformers", "gradio"}
 

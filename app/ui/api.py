@@ -217,7 +217,7 @@ def add_endpoints(services: Services) -> None:
             epochs: how often every pair is seen; -1 sees few pairs more often than many.
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
-            token: the owner's, where one is set; without it the version stays unpublished.
+            token: the owner's, where one is set; without it there is /my_refresh.
             objective: dpo, ipo (of per-token means), ipo_sum, slic, ulma, aihf, hpo, fa, rwr or ca.
             with_imported: pairs that were imported, too.
 
@@ -236,12 +236,7 @@ def add_endpoints(services: Services) -> None:
             )
             if persona:
                 services.catalogue.get(persona)
-            publish = may_publish(services, token)
-            pairs = services.learn.pairs(persona or None)
-            if with_imported:
-                pairs += services.learn.imported_pairs(persona or None)
-            rated = services.learn.rated(persona or None)
-            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish, rated=rated)
+            *_, outcome = services.owner.refresh(persona, settings, token, with_imported)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:
@@ -298,10 +293,8 @@ def _described(persona: Persona | SavedPersona) -> dict[str, Any]:
 
 def may_publish(services: Services, token: str) -> bool:
     """A visitor may learn, and only the owner publishes; a wrong token is an error rather than a quiet refusal."""
-    if services.settings.admin_token is None:
-        return True
     if not token:
-        return False
+        return services.authority.is_open
     services.learn.authorise(token)
     return True
 

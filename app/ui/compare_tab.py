@@ -72,7 +72,7 @@ def build_compare_tab(
             bar = RoundBar(**talk, **build_bar())
             pull = gr.Radio(PULLS, value="shift", label="Show the pull", elem_id="pull")
             gr.HTML(pull_render.legend())
-            build_sweep_section(services, form, bar.messages)
+            build_sweep_section(services, form, bar.messages, rater)
 
     def compare(*values: Any) -> Iterator[dict]:
         *asked, pull, said, secret = values

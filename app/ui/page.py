@@ -25,6 +25,9 @@ from app.ui.learn_tab import build_learn_tab
 from app.ui.model_api import add_model_endpoint
 from app.ui.model_picker import build_model_picker
 from app.ui.online_api import add_online_endpoint
+from app.ui.owner_api import add_owner_endpoints
+from app.ui.owner_tab import build_owner_tab, shown_to_owners
+from app.ui.private_section import add_private_endpoints, build_private_section
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
 from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
@@ -48,6 +51,8 @@ def build_page(services: Services) -> Door:
         add_study_endpoints(services)
         add_data_endpoints(services)
         add_insights_endpoint(services)
+        add_owner_endpoints(services)
+        add_private_endpoints(services)
         add_model_endpoint(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
@@ -60,16 +65,21 @@ def build_page(services: Services) -> Door:
             )
         with gr.Tab("Learn") as learn_tab:
             learn = build_learn_tab(services, rater, learn_tab, compare["version"])
+            build_private_section(services, rater, learn_tab, menus)
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
         with gr.Tab("Insights") as insights_tab:
             build_insights_tab(services, insights_tab)
         with gr.Tab("Data") as data_tab:
             build_data_tab(services, data_tab)
+        # Nobody else is bothered with it; whoever opens it without being the owner finds a field for the token.
+        with gr.Tab("Owner", visible=False, elem_id="owner-tab") as owner_tab:
+            build_owner_tab(services, owner_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
         demo.load(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
+        demo.load(shown_to_owners, None, owner_tab, **quiet)
         learn["table"].change(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
     demo.further_routes = [health_route(services)]  # for `launch`, which knows the page only
     services.studies.prepare()
