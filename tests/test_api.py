@@ -164,8 +164,10 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     learning = {"/lessons", "/compare_versions", "/roll_back"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    further = {"/sync_status", "/import_pairs", "/insights", "/model"}
-    assert set(named) == ours | versions | asked | raters | learning | further
+    owners = {"/gauges", "/people", "/ban", "/lift_ban", "/server_log", "/model"}
+    own = {"/my_refresh", "/my_versions", "/delete_my_version"}
+    further = {"/sync_status", "/import_pairs", "/insights"}
+    assert set(named) == ours | versions | asked | raters | learning | owners | own | further
 
 
 def test_the_sync_says_how_it_stands(server: Server):
