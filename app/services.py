@@ -112,7 +112,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, embedder, authority, settings.rater_share)
-        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb, bool(settings.space_id))
+        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb)
         return Services(
             settings=settings,
             store=store,
