@@ -121,7 +121,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, embedder, authority, settings.rater_share)
         manage = ManageVersions(store, adapters, learn.authorise)
-        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb, bool(settings.space_id))
+        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb)
         return Services(
             settings=settings,
             store=store,

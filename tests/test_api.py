@@ -642,7 +642,11 @@ def test_bad_online_is_refused(server: Server, values: dict[str, Any], message: 
 
 def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owners_money(guarded: Server):
     client = guarded.client()
-    result = client.predict(**QUICK_ONLINE, persona="curt", publish=True, api_name="/online")
+    asked = {**QUICK_ONLINE, "persona": "curt", "publish": True}
+    assert "send a rater's secret" in told(client, "/online", **asked)
+    result = client.predict(**asked, rater="a visitor's", api_name="/online")
+    assert [v["version"] for v in client.predict("a visitor's", api_name="/my_versions")] == [result["version"]]
+    assert result["version"] not in {v["version"] for v in client.predict(api_name="/versions")}
     assert not result["published"] and result["samples"] == [] and guarded.services.store.published("curt") == ""
     assert "owner's token" in told(client, "/online", **QUICK_ONLINE, token="wrong")
     assert "owner's token" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint")
@@ -651,11 +655,11 @@ def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owne
 
 def test_the_page_shows_how_a_judge_gets_on_and_what_came_of_it(server: Server):
     versions = len(server.services.store.versions())
-    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False]))
+    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False, ""]))
     assert "Step 1 of 1" in messages and "win rate" in messages and "<svg" in messages
     assert "Be <b>" not in messages and "process_completed" in messages
     assert len(server.services.store.versions()) == versions + 1
-    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False]))
+    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False, ""]))
     assert "No persona and no principle was given" in refused and "Traceback" not in refused
 
 

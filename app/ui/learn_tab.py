@@ -77,7 +77,7 @@ def build_learn_tab(
     gr.on([tab.select, scope.input], teach, scope, [count, taught], trigger_mode="always_last", **QUIET)
     wire_refresh_section(services, refresh, scope, token, shown, lists)
     wire_timeline_section(services, versions, scope, token, shown, lists, lambda: _scope_names(services))
-    build_online_section(services, scope, token, shown, lists)
+    build_online_section(services, scope, token, rater, shown, lists)
     side = build_versus_section(services, scope, table, rater)
     build_blend_section(services, table, compare_version, side)
     build_versions_section(services, scope, token, table, shown, lists)
