@@ -134,7 +134,9 @@ class Online:
         try:
             known = [pair for pair in pairs if pair.messages not in held_out]
             publish = publish and not rater
-            steps = self._steps(judge, principle, scope, training, held_out, known, settings, publish, samples, rater)
+            steps = partial(
+                self._steps, judge, principle, scope, training, held_out, known, settings, publish, samples, rater
+            )
             told = (Asking, OnlineStep, OnlineOutcome)
             with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
                 yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))

@@ -108,6 +108,7 @@ def launch(demo: Door, port: int | None = None, prevent_thread_lock: bool = Fals
             ssr_mode=False,
             state_session_capacity=SESSIONS_KEPT,
             max_file_size=largest,
+            mcp_server=True,
             app_kwargs={"routes": demo.further_routes, "middleware": [Middleware(Guard, demo, largest)]},
         )
     except (OSError, OverflowError) as error:
