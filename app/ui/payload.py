@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from gradio.components.api_component import Api
+
 from app.errors import InputError
 
 LARGEST_NUMBER = 2**64
@@ -82,9 +84,10 @@ def _checked(name: str, value: Any, field: Field) -> Any:
     except NotImplementedError:  # a button, whose value is its words
         schema = {"type": "string"}
     kind = schema.get("type")
-    if value is None:
-        # A field that was emptied or never filled; an endpoint's parameter, which has no field, has to say so in its type.
-        return "" if kind == "string" and "enum" not in schema else None
+    if value is None and kind == "string" and "enum" not in schema:
+        return ""
+    if value is None and not isinstance(field, Api):
+        return None  # a field on the page that was emptied or never filled
     if not fits(schema, value):
         wanted = WORDS.get(kind, "of another kind") if isinstance(kind, str) else "of another kind"
         raise InputError(f"{name} is {_short(value)}: it must be {wanted}")
