@@ -23,3 +23,5 @@ if __name__ == "__main__":
         launch(demo)
     except PlumblineError as error:
         sys.exit(f"plumbline: {error}")
+    except KeyboardInterrupt:  # before the server has begun to wait for it
+        sys.exit(130)

@@ -15,8 +15,10 @@ from functools import partial
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.arms_asked import check_needs, checked_arms
+from app.best_of_arm import best_of_steps
 from app.catalogue import AnyPersona, Catalogue
-from app.decoding.arms import ALL_ARMS, ARM_NAMES, Arm, DecodeSettings, build_arms
+from app.decoding.arms import ARM_NAMES, BEST_OF, Arm, DecodeSettings, build_arms
 from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
@@ -104,6 +106,11 @@ class Comparison:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
+    def streamed(self) -> tuple[str, ...]:
+        """The arms that are written word by word, together."""
+        return tuple(arm for arm in self.arms if arm != BEST_OF)
+
+    @property
     def is_kept(self) -> bool:
         """Whether the round is stored: only one that holds both arms of a vote is; any other is looked at and forgotten."""
         return {self.first_arm, self.second_arm} <= set(self.arms)
@@ -115,12 +122,21 @@ class Compare:
     Args:
         model, serving: the model and the line in front of it.
         store, catalogue, versions: rounds, personas and adapter versions.
+        running: by id, what may be cancelled; shared where another model has taken over and answers of the old one go on.
     """
 
-    def __init__(self, model: LanguageModel, serving: Serving, store: Store, catalogue: Catalogue, versions: Versions):
+    def __init__(
+        self,
+        model: LanguageModel,
+        serving: Serving,
+        store: Store,
+        catalogue: Catalogue,
+        versions: Versions,
+        running: dict[str, Comparison] | None = None,
+    ):
         self.model, self._serving, self._store = model, serving, store
         self._catalogue, self._versions = catalogue, versions
-        self._running: dict[str, Comparison] = {}
+        self._running = {} if running is None else running
 
     def start(self, request: Request, rater: str) -> Comparison:
         """Checks a request and fixes everything that decides its outcome; nothing is computed yet.
@@ -131,32 +147,19 @@ class Compare:
         """
         principles = self._principles(request)
         messages = _checked_messages(request.messages)
-        voted = request.voted_arms
-        if len(set(voted)) != 2 or not set(voted) <= set(ALL_ARMS):
-            raise InputError(
-                f"the arms to vote on are {', '.join(voted)[:80]}; they must be two different ones of {', '.join(ALL_ARMS)}"
-            )
-        arms = tuple(arm for arm in ALL_ARMS if arm in (voted if request.blind else request.arms))
-        if not arms or not set(request.arms) <= set(ALL_ARMS):
-            raise InputError(
-                f"the arms are {', '.join(request.arms)[:80] or 'none'}; choose one or more of {', '.join(ALL_ARMS)}"
-            )
+        arms = checked_arms(request.arms, request.voted_arms, request.blind)
         if request.blind and request.traces:
             raise InputError(
                 "both blind and traces were asked for, and traces tell the arms apart; leave one of them out"
             )
-        sides = list(voted)
+        sides = list(request.voted_arms)
         if request.blind:
             random.SystemRandom().shuffle(sides)
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
         adapter = self.resolve_adapter(request.adapter, request.persona)
-        if "adapter_guided" in arms and not adapter:
-            raise InputError(
-                "the arm adapter_guided was asked for, and the original model answers here, with no adapter to guide it; "
-                "choose a version such as v3, or leave the arm out"
-            )
+        check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
         return Comparison(
             round_id=secrets.token_urlsafe(12),
@@ -189,18 +192,29 @@ class Compare:
     def answer(self, comparison: Comparison) -> Generator[Progress, None, None]:
         """Gets in line and yields after every step; stores nothing.
 
+        The arm best_of_n comes after the others and all at once, which would tell it in a blind round: there no text is told before
+        both are written.
+
         Raises:
             BusyError: too much is waiting.
         """
-        streams = {arm: TextStream(self.model.decode) for arm in comparison.arms}
-        answers = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
-        traces: dict[str, list[TokenTrace]] = {arm: [] for arm in comparison.arms}
+        streams = {arm: TextStream(self.model.decode) for arm in comparison.streamed}
+        unwritten = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
+        answers = dict(unwritten)
+        traces: dict[str, list[TokenTrace]] = {arm: [] for arm in streams}
+        all_at_once = comparison.request.blind and BEST_OF in comparison.arms
+
+        def told() -> Progress:
+            whole = all(answer.finish_reason for answer in answers.values())
+            shown = dict(unwritten if all_at_once and not whole else answers)
+            return Progress(shown, 0, traces, {arm: stream.ends for arm, stream in streams.items()})
+
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
         try:
-            for events in self.events(comparison, partial(_arms, comparison)):
+            for events in self.events(comparison, partial(_arms, comparison)) if streams else ():
                 if isinstance(events, Place):
-                    yield Progress(dict(answers), events.number)
+                    yield Progress(dict(unwritten), events.number)
                     continue
                 for event in events:
                     if event.trace:
@@ -214,7 +228,10 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                yield Progress(dict(answers), 0, traces, {arm: stream.ends for arm, stream in streams.items()})
+                yield told()
+            for chosen in self._best_of(comparison) if BEST_OF in comparison.arms else ():
+                answers[BEST_OF] = chosen or answers[BEST_OF]
+                yield told()
         finally:
             del self._running[comparison.round_id]
 
@@ -266,6 +283,24 @@ class Compare:
             return self._versions.in_use(persona)
         return "" if wanted in ("", "none") else self._versions.answering(wanted)
 
+    def _best_of(self, comparison: Comparison) -> Iterator[Answer | None]:
+        deadline = time.monotonic() + comparison.seconds
+
+        def cut() -> str:
+            return "cancelled" if comparison.cancelled.is_set() else "deadline" if time.monotonic() > deadline else ""
+
+        (principle,) = comparison.principles
+        return self._serving.beside(
+            best_of_steps(
+                self.model,
+                partial(self._versions.load, comparison.adapter),
+                comparison.chats[0][1:],
+                frame(principle.text, principle.framing),
+                comparison.request.settings,
+                cut,
+            )
+        )
+
     def _principles(self, request: Request) -> list[Principle]:
         if request.persona and request.principles:
             raise InputError(
@@ -310,7 +345,7 @@ def principles_of(persona: AnyPersona) -> tuple[Principle, ...]:
 
 
 def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:
-    return build_arms(list(comparison.arms), weights, comparison.request.settings)
+    return build_arms(list(comparison.streamed), weights, comparison.request.settings)
 
 
 def _checked_messages(messages: tuple[tuple[str, str], ...]) -> list[Message]:

@@ -6,7 +6,7 @@ Here model and storage meet; it knows neither SQL nor Gradio.
 import hmac
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,18 @@ from pydantic import SecretStr
 from torch import Tensor
 
 from app.decoding.arms import DecodeSettings
-from app.errors import BusyError, NotAllowedError
+from app.embedding import Embedder
+from app.errors import BusyError, InputError, NotAllowedError
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
-from app.refresh.pairs import Pair, make_pair, split
+from app.refresh.pairs import Pair, Rated, make_pair, make_rated, split
+from app.refresh.rows import training_rows
 from app.refresh.sampling import sample_answers
 from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, margins, train
 from app.versions import Versions
 from app.worker import Worker
-from storage.export import decisive, decisive_ai
+from storage.export import decisive, decisive_ai, unpaired_rows
 from storage.imported import imported
 from storage.records import Version
 from storage.store import Store
@@ -47,7 +49,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a refresh did. `before` and `after` are held-out accuracies against the base; `version` exists also if unpublished."""
+    """What a refresh did. `before` and `after` are held-out accuracies against the base; `version` exists also if unpublished.
+
+    rated: answers judged by themselves that were learnt from, beside the pairs.
+    asked: a sentence that answers are to be asked with, as with a principle, where the objective wrote rewards into the prompts.
+    """
 
     version: str
     pairs_train: int
@@ -59,6 +65,8 @@ class Outcome:
     published: bool
     reason: str
     samples: list[Sample] = field(default_factory=list)
+    rated: int = 0
+    asked: str = ""
 
 
 class Learn:
@@ -67,6 +75,7 @@ class Learn:
     Args:
         model, worker: the model and the thread that owns it.
         store, versions: votes and adapter versions.
+        embedder: of the reward "embedding".
         admin_token: where given, publishing and rollback ask for it.
     """
 
@@ -76,9 +85,11 @@ class Learn:
         worker: Worker,
         store: Store,
         versions: Versions,
+        embedder: Embedder,
         admin_token: SecretStr | None = None,
     ):
         self.model, self._worker, self._store, self._versions = model, worker, store, versions
+        self._embedder = embedder
         self._admin_token = admin_token
         self._one_at_a_time = threading.Lock()
 
@@ -98,6 +109,16 @@ class Learn:
             for _, r, chosen, rejected in votes
         ]
 
+    def rated(self, persona: str | None) -> list[Rated]:
+        """Answers that people judged by themselves: both of a "both bad" as disliked, and rewritten ones as demonstrations. What a
+        decisive vote says is in `pairs`."""
+        return [
+            make_rated(row["prompt"], row["completion"][0]["content"], row["label"], row["edited"], row["round"])
+            for vote, round_ in self._store.votes(persona)
+            for row in unpaired_rows([(vote, round_)])
+            if row["edited"] or vote.choice == "both_bad"
+        ]
+
     def ai_pairs(self, persona: str | None) -> list[Pair]:
         """Pairs from annotators' votes in the online loop, which `pairs` never holds."""
         votes = decisive_ai(self._store.ai_votes(persona))
@@ -108,7 +129,12 @@ class Learn:
         return [make_pair(p.prompt, p.chosen, p.rejected) for p in imported(self._store.database, persona)]
 
     def refresh(
-        self, pairs: list[Pair], scope: str, settings: RefreshSettings, publish: bool = True
+        self,
+        pairs: list[Pair],
+        scope: str,
+        settings: RefreshSettings,
+        publish: bool = True,
+        rated: Sequence[Rated] = (),
     ) -> Iterator[Step | Outcome]:
         """Trains in the background of the model's worker; yields every step, then the outcome. Closing it keeps the old version.
 
@@ -117,6 +143,8 @@ class Learn:
             scope: what the version belongs to: a persona id, or "" for all.
             settings: how to learn.
             publish: whether it goes into use if it passes the gate.
+            rated: answers judged by themselves, for the objectives that learn from such; those to prompts that are held out are not
+                learnt from. What is measured is the held-out pairs, so that objectives can be compared.
 
         Raises:
             InputError: too few pairs; the message says how many are missing.
@@ -127,7 +155,7 @@ class Learn:
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:
-            steps = self._steps(training, held_out, scope, settings, publish)
+            steps = self._steps(training, held_out, list(rated), scope, settings, publish)
             yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
         finally:
             self._one_at_a_time.release()
@@ -142,12 +170,43 @@ class Learn:
         self.authorise(token)
         self._store.publish(scope, "" if version in ("", "none") else self._versions.checked(version))
 
+    def roll_back(self, scope: str, token: str = "") -> str:
+        """From now on `scope` answers with what its version in use came after; returns that one, "" for the original model.
+
+        Raises:
+            NotAllowedError: an owner's token is set and was not given.
+            InputError: the original model answers already, or what the version came after is not known or made for another model.
+            NotFoundError: what it came after was deleted.
+        """
+        self.authorise(token)
+        current = self._versions.in_use(scope)
+        if not current:
+            raise InputError(
+                "the original model answers already, and there is nothing before it; choose a version to go forward"
+            )
+        parent = self._store.version(current).parent
+        if parent is None:
+            raise InputError(
+                f"what {current} came after is not known; choose the version, or the original model, by name"
+            )
+        self.use(scope, parent, token)
+        return parent
+
     def _steps(
-        self, training: list[Pair], held_out: list[Pair], scope: str, settings: RefreshSettings, publish: bool
+        self,
+        training: list[Pair],
+        held_out: list[Pair],
+        rated: list[Rated],
+        scope: str,
+        settings: RefreshSettings,
+        publish: bool,
     ) -> Iterator[Step | Outcome | None]:
         # A None only gives way: the worker may then do something else before it comes back.
         started = time.monotonic()
-        train_set, test_set = encode(self.model, training), encode(self.model, held_out)
+        aside = {pair.prompt for pair in held_out}
+        rated = [answer for answer in rated if answer.prompt not in aside]
+        learnt = training_rows(self.model, training, rated, settings, self._embedder.encode)
+        test_set = encode(self.model, held_out, learnt.asked)
         current = self._versions.in_use(scope) or None
         if current:
             self.model.load_adapter(current, self._versions.adapters.path(current))
@@ -156,14 +215,15 @@ class Learn:
         before = _accuracy(in_use - base)
         # Held-out prompts are other people's words: whoever may not publish does not get to read them.
         prompts = list({pair.prompt: pair for pair in held_out}.values())[: SAMPLES if publish else 0]
-        old_answers = yield from self._answers(prompts, current)
+        old_answers = yield from self._answers(prompts, current, learnt.asked)
+        start = self._versions.adapters.path(current) if current and settings.reference == "previous" else None
         losses = []
         try:
-            for step in train(self.model, train_set, settings, IN_TRAINING):
+            for step in train(self.model, learnt.rows, settings, IN_TRAINING, start):
                 losses.append(step.loss)
                 yield step
             after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
-            new_answers = yield from self._answers(prompts, IN_TRAINING)
+            new_answers = yield from self._answers(prompts, IN_TRAINING, learnt.asked)
             version = self._versions.adapters.unused(self._store.next_version_id())
             self._versions.adapters.write(version, partial(self._save, IN_TRAINING))
         finally:
@@ -186,9 +246,12 @@ class Learn:
             published=passed,
             reason=reason,
             samples=samples,
+            rated=learnt.rated,
+            asked=learnt.asked,
         )
         # All pairs of a round share its prompt, and so its side of the split.
-        rounds = {p.round: aside for part, aside in ((training, False), (held_out, True)) for p in part if p.round}
+        parts = ((training, False), (rated if learnt.rated else [], False), (held_out, True))
+        rounds = {p.round: is_aside for part, is_aside in parts for p in part if p.round}
         self._store.add_version(self._record(outcome, scope, settings, current or ""), publish=passed, rounds=rounds)
         yield outcome
 
@@ -202,20 +265,22 @@ class Learn:
             yield None
         return torch.cat(parts)
 
-    def _answers(self, pairs: list[Pair], adapter: str | None) -> Generator[None, None, list[str]]:
+    def _answers(self, pairs: list[Pair], adapter: str | None, asked: str) -> Generator[None, None, list[str]]:
         settings = DecodeSettings(
             temperature=0, max_new_tokens=SAMPLE_TOKENS, no_repeat_ngram=self.model.no_repeat_ngram
         )
         answers = []
         for pair in pairs:  # one by one, so that a long prompt leaves the others their room
-            context = self.model.chat_ids(with_system(pair.messages))
+            context = self.model.chat_ids(with_system(pair.messages, asked))
             (ids,) = yield from sample_answers(self.model, [context], adapter, settings, [0])
             answers.append(self.model.decode(ids))
         return answers
 
     def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings, parent: str) -> Version:
         metrics = {
-            key: value for key, value in asdict(outcome).items() if key in ("before", "after", "losses", "samples")
+            key: value
+            for key, value in asdict(outcome).items()
+            if key in ("before", "after", "losses", "samples", "rated", "asked")
         }
         return Version(
             id=outcome.version,
@@ -230,6 +295,7 @@ class Learn:
             published=outcome.published,
             reason=outcome.reason,
             parent=parent,
+            reference=settings.reference,
         )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.catalogue import Catalogue
-from app.compare import Compare
+from app.compare import Compare, Comparison
 from app.consent import read_consent
 from app.data import Data
 from app.decoding.engine import Engine
@@ -14,8 +14,10 @@ from app.insights_report import Insights
 from app.judges import Judges
 from app.label import Label
 from app.learn import Learn
+from app.learned import Learned
 from app.manage_versions import ManageVersions
 from app.model import LanguageModel
+from app.models import Models
 from app.online import Online
 from app.persona_offers import PersonaOffers
 from app.raters import Raters
@@ -28,15 +30,16 @@ from app.studies import Studies
 from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
+from app.versus import Versus
 from app.visits import Visits
 from app.worker import Worker
 from personas import load_library
 from storage.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass
 class Services:
-    """Everything that a front end needs."""
+    """Everything that a front end needs. With another model most of it is replaced: ask for a use case at every call."""
 
     settings: Settings
     store: Store
@@ -47,6 +50,7 @@ class Services:
     compare: Compare
     label: Label
     learn: Learn
+    learned: Learned
     rounds: Rounds
     judges: Judges
     online: Online
@@ -62,6 +66,8 @@ class Services:
     insights: Insights
     share: Share
     sweep: Sweep
+    versus: Versus
+    models: Models
     offers: PersonaOffers
 
 
@@ -82,37 +88,53 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     adapters = AdapterFolder(settings.data / "adapters")
     worker = Worker()
     model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
-    versions = Versions(model, store, adapters)
-    room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
-    serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
-    compare = Compare(model, serving, store, catalogue, versions)
-    learn = Learn(model, worker, store, versions, settings.admin_token)
-    compare = Compare(model, serving, store, catalogue, versions)
-    raters = Raters(store, settings.data, consent)
-    return Services(
-        settings=settings,
-        store=store,
-        catalogue=catalogue,
-        model=model,
-        worker=worker,
-        serving=serving,
-        compare=compare,
-        label=Label(store),
-        learn=learn,
-        rounds=Rounds(store, embedder, learn.authorise),
-        judges=Judges(model, embedder, settings),
-        online=Online(model, worker, store, versions, catalogue),
-        versions=versions,
-        manage=ManageVersions(store, adapters, learn.authorise),
-        upload=UploadVersion(model, worker, store, adapters, learn.authorise),
-        sync=Sync.of(settings, store.database),
-        raters=raters,
-        studies=Studies(store, catalogue, versions, embedder, compare, serving, raters, learn.authorise),
-        visits=Visits(store),
-        data=Data(store, learn.authorise),
-        imports=ImportPairs(store, learn.authorise),
-        insights=Insights(store, learn.authorise),
-        share=Share(store),
-        sweep=Sweep(model, worker, compare),
-        offers=PersonaOffers(store, learn.authorise),
-    )
+    raters, sync = Raters(store, settings.data, consent), Sync.of(settings, store.database)
+    running: dict[str, Comparison] = {}
+
+    # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
+    def around(model: LanguageModel, models: Models) -> Services:
+        versions = Versions(model, store, adapters)
+        room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
+        serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+        compare = Compare(model, serving, store, catalogue, versions, running)
+        learn = Learn(model, worker, store, versions, embedder, settings.admin_token)
+        return Services(
+            settings=settings,
+            store=store,
+            catalogue=catalogue,
+            model=model,
+            worker=worker,
+            serving=serving,
+            compare=compare,
+            label=Label(store),
+            learn=learn,
+            learned=Learned(model, worker, store),
+            rounds=Rounds(store, embedder, learn.authorise),
+            judges=Judges(model, embedder, settings),
+            online=Online(model, worker, store, versions, catalogue),
+            versions=versions,
+            manage=ManageVersions(store, adapters, learn.authorise),
+            upload=UploadVersion(model, worker, store, adapters, learn.authorise),
+            sync=sync,
+            raters=raters,
+            studies=Studies(store, catalogue, versions, embedder, compare, serving, raters, learn.authorise),
+            visits=Visits(store),
+            data=Data(store, learn.authorise),
+            imports=ImportPairs(store, learn.authorise),
+            insights=Insights(store, learn.authorise),
+            share=Share(store),
+            sweep=Sweep(model, worker, compare),
+            versus=Versus(compare, store),
+            models=models,
+            offers=PersonaOffers(store, learn.authorise),
+        )
+
+    def change(model: LanguageModel) -> None:
+        old = services.studies
+        vars(services).update(vars(around(model, services.models)))
+        old.rest()
+        services.studies.prepare()
+
+    models = Models(settings, worker, lambda: services.model, lambda token: services.learn.authorise(token), change)
+    services = around(model, models)
+    return services

@@ -7,12 +7,14 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from app.decoding.engine import Engine
 from app.decoding.run import Run, TokenEvent
 from app.errors import BusyError, PlumblineError
 from app.worker import Worker
 
+T = TypeVar("T")
 WAITING_AT_MOST = 32
 
 HasGone = Callable[[], bool]
@@ -81,6 +83,14 @@ class Serving:
         results = self._results(visitor)
         next(results)
         return results
+
+    def beside(self, steps: Iterator[T]) -> Iterator[T]:
+        """Runs somebody's own steps on the model's thread, in turn with everybody's; closing the result ends them within one step.
+
+        Raises:
+            BusyError: too much is waiting already.
+        """
+        return self._worker.stream(steps)
 
     def people(self) -> int:
         """How many are being answered or wait."""

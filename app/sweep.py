@@ -65,7 +65,9 @@ class Sweep:
         """
         if over not in VALUES:
             raise InputError(f"the sweep goes over {str(over)[:40]!r}; it must be one of {', '.join(VALUES)}")
-        comparison = self._compare.start(request.model_copy(update={"blind": False, "traces": False}), rater="")
+        comparison = self._compare.start(
+            request.model_copy(update={"arms": ("linear_aligned",), "blind": False, "traces": False}), rater=""
+        )
         if len(comparison.principles) != 1:
             raise InputError(f"{len(comparison.principles)} principles were given; a sweep follows one")
         settings, values = comparison.request.settings, VALUES[over]

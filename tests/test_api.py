@@ -30,6 +30,7 @@ from tests.rounds import a_round, add_choice
 HANG = 600.0
 PROMPT = "Why is the sky blue?"
 TOKEN = "kept-by-the-owner"
+ARMS_ASKED = (list(ARM_NAMES), ["baseline", "linear_aligned"])
 
 
 @dataclass
@@ -160,14 +161,24 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     named = server.client().view_api(return_format="dict")["named_endpoints"]
     versions = {"/versions", "/delete_version", "/download_version", "/upload_version"}
     asked = {"/studies", "/study_create", "/study_close", "/study_next", "/study_skip", "/study_undo", "/study_reveal"}
+    learning = {"/lessons", "/compare_versions", "/roll_back"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    assert set(named) == ours | versions | asked | raters | {"/sync_status", "/import_pairs", "/insights"}
+    further = {"/sync_status", "/import_pairs", "/insights", "/model"}
+    assert set(named) == ours | versions | asked | raters | learning | further
 
 
 def test_the_sync_says_how_it_stands(server: Server):
     told = server.client().predict(api_name="/sync_status")
-    assert told == {"on": False, "dataset": "", "last_synced": "", "waiting": 0, "fault": "", "unreadable": 0}
+    assert told == {
+        "on": False,
+        "dataset": "",
+        "last_synced": "",
+        "waiting": 0,
+        "fault": "",
+        "unreadable": 0,
+        "loses_all": False,
+    }
 
 
 def test_open_comparison_tells_everything_by_arm_and_is_stored(server: Server):
@@ -273,6 +284,8 @@ def test_refresh_publish_and_export(server: Server):
         "published",
         "reason",
         "samples",
+        "rated",
+        "asked",
     } == set(outcome)
     assert outcome["published"] is (outcome["after"]["value"] > 0.5)
     client.predict(outcome["version"], "curt", api_name="/publish")
@@ -338,7 +351,7 @@ def test_bad_input_arrives_as_a_sentence(server: Server, values: dict[str, Any],
 
 
 def test_number_that_is_none_arrives_as_a_sentence_by_plain_http(server: Server):
-    body = '{"data": ["Why?", "pirate", "", "principle", RATIO, 0.8, 0.5, 1, 4, 0.0, "none", "baseline", false, "", false]}'
+    body = '{"data": ["Why?", "pirate", "", "principle", RATIO, 0.8, 0.5, 1, 4, 0.0, "none", "baseline", false, "", false, null, "baseline,linear_aligned"]}'
     answer = server.post("compare", body.replace("RATIO", "NaN"))
     assert "event: error" in answer and "ratio is nan" in answer
     assert "event: complete" in server.post("compare", body.replace("RATIO", "1.0"))
@@ -368,8 +381,16 @@ def test_forged_vote_is_refused(server: Server, values: dict[str, str], message:
         ("/refresh", {"persona": "nobody"}, "'nobody' does not exist"),
         ("/refresh", {"epochs": 0}, "epochs is 0"),
         ("/refresh", {"beta": "nan"}, "beta is"),
-        ("/refresh", {"objective": "ppo"}, "objective is 'ppo': input should be 'dpo', 'ipo' or 'slic'"),
-        ("/refresh", {"objective": ["ipo"]}, "objective is ['ipo']: input should be 'dpo', 'ipo' or 'slic'"),
+        (
+            "/refresh",
+            {"objective": "ppo"},
+            "objective is 'ppo': input should be 'dpo', 'ipo', 'ipo_sum', 'slic', 'ulma', 'aihf', 'hpo', 'fa', 'rwr' or 'ca'",
+        ),
+        (
+            "/refresh",
+            {"objective": ["ipo"]},
+            "objective is ['ipo']: input should be 'dpo', 'ipo', 'ipo_sum', 'slic', 'ulma', 'aihf', 'hpo', 'fa', 'rwr' or 'ca'",
+        ),
         ("/publish", {"version": "v77"}, "'v77' does not exist"),
         ("/publish", {"version": "none", "persona": "nobody"}, "'nobody' does not exist"),
     ],
@@ -557,7 +578,7 @@ def test_page_takes_away_brings_and_deletes_a_version(server: Server):
 def page_inputs(blind: bool, prompt: str = PROMPT) -> list[Any]:
     asked = [prompt, "pirate", "a pirate", "answer_as", 2.0, 0.5, 0.8, 0, 8, 1, blind, "published"]
     alone = [1.0, *["", "principle", 1.0] * 3]
-    return [*asked, *alone, "shift", None, ""]
+    return [*asked, *ARMS_ASKED, *alone, "shift", None, ""]
 
 
 def click_compare(server: Server, inputs: list[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare import Principle, Request
+from app.compare import VOTED_ARMS, Principle, Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import InputError, PlumblineError, checked
 from app.label import rater_of
@@ -40,6 +40,7 @@ def add_endpoints(services: Services) -> None:
         rater: str = "",
         traces: bool = False,
         principles: list[dict[str, Any]] | None = None,
+        voted_arms: str = ",".join(VOTED_ARMS),
     ) -> dict[str, Any]:
         """Answers one prompt by several arms of one model.
 
@@ -55,13 +56,14 @@ def add_endpoints(services: Services) -> None:
             max_new_tokens: the longest answer, in tokens.
             kl_budget: at most so many nats a token; 0 means no limit.
             adapter: "published", "none", a version such as v3, or a mixture such as v3*1.5 or v2*0.5+v4*0.5.
-            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided.
+            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided, best_of_n.
             blind: only the two arms to vote on, as first and second; which is which is told by /vote.
             rater: a secret of your own that later votes come with.
             traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
                 against the baseline, in nats.
             principles: several at once, each with text, and if need be framing and weight (-5 to 5, negative: away from it);
                 in place of persona and principle.
+            voted_arms: the two that a vote is about, first and second, separated by a comma.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -86,25 +88,27 @@ def add_endpoints(services: Services) -> None:
                 persona=persona,
                 principles=tuple(map(_principle, asked)),
                 arms=tuple(str(arms or "").split(",")),
+                voted_arms=tuple(str(voted_arms or "").split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
                 blind=blind,
                 traces=traces,
             )
-            comparison = services.compare.start(request, rater_of(rater))
-            *_, last = services.compare.run(comparison)
+            asked = services.compare  # another model may take over meanwhile
+            comparison = asked.start(request, rater_of(rater))
+            *_, last = asked.run(comparison)
         names = (
             {"first": comparison.first_arm, "second": comparison.second_arm}
             if blind
             else {arm: arm for arm in comparison.arms}
         )
         token_ids = {arm: answer.token_ids for arm, answer in last.answers.items()}
-        traced = {"traces": described(last.traces, token_ids, services.model.decode)} if traces else {}
+        traced = {"traces": described(last.traces, token_ids, asked.model.decode)} if traces else {}
         # Seconds and token counts would tell the arms of a blind round apart.
         kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
         return {
             "round_id": comparison.round_id if comparison.is_kept else None,
-            "model": services.model.name,
+            "model": asked.model.name,
             "adapter": comparison.adapter or None,
             "settings": settings.model_dump(),
             "answers": {name: {key: getattr(last.answers[arm], key) for key in kept} for name, arm in names.items()},
@@ -216,11 +220,11 @@ def add_endpoints(services: Services) -> None:
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
             token: the owner's, where one is set; without it the version stays unpublished.
-            objective: dpo, ipo (of per-token means) or slic.
+            objective: dpo, ipo (of per-token means), ipo_sum, slic, ulma, aihf, hpo, fa, rwr or ca.
             with_imported: pairs that were imported, too.
 
         Returns:
-            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
+            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples, rated, asked.
         """
         with errors_for_the_client():
             settings = checked(
@@ -238,7 +242,8 @@ def add_endpoints(services: Services) -> None:
             pairs = services.learn.pairs(persona or None)
             if with_imported:
                 pairs += services.learn.imported_pairs(persona or None)
-            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish)
+            rated = services.learn.rated(persona or None)
+            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish, rated=rated)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:

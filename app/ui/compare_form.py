@@ -14,6 +14,7 @@ from app.errors import PlumblineError, checked
 from app.prompts import frame
 from app.services import Services
 from app.ui import persona_render, render
+from app.ui.arms_choice import build_arms_choice, chosen_arms
 from app.ui.persona_keep import Keep, build_keep, keep_filling
 from app.ui.persona_mix import EMPTY, FRAMING_LABELS, Mix, build_mix, mix_filling, principles_in
 
@@ -48,6 +49,8 @@ class Form:
     length: gr.Slider
     seed: gr.Number
     version: gr.Dropdown
+    arms: gr.Dropdown
+    voted: gr.Dropdown
     mix: Mix
     keep: Keep
 
@@ -65,6 +68,7 @@ class Form:
         return [
             *(self.prompt, self.persona, self.principle, self.framing, self.strength),
             *(self.temperature, self.top_p, self.budget, self.length, self.seed, self.blind, self.version),
+            *(self.arms, self.voted),
             *self.mix.fields,
         ]
 
@@ -140,8 +144,14 @@ def _build_settings(services: Services) -> dict[str, Any]:
             -1, label="Seed", info="-1: drawn by lot each time", precision=0, minimum=-1, elem_id="seed"
         )
         made["version"] = gr.Dropdown(
-            version_choices(services), value="published", label="Answers come from", elem_id="version"
+            version_choices(services),
+            value="published",
+            label="Answers come from",
+            info="Or a mixture in your own words, such as v3*1.5",
+            allow_custom_value=True,
+            elem_id="version",
         )
+        made |= build_arms_choice()
     return made
 
 
@@ -187,7 +197,8 @@ def request_of(
     Raises:
         InputError, NotFoundError: a value is out of bounds, or the persona does not exist.
     """
-    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version, *mixed = asked
+    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version, *rest = asked
+    arms, voted, *mixed = rest
     settings = checked(
         DecodeSettings,
         ratio=ratio,
@@ -206,6 +217,7 @@ def request_of(
         settings=settings,
         adapter=None if version == "published" else version,
         blind=blind,
+        **chosen_arms(arms, voted, blind=blind),
         traces=traces and not blind,
     )
 

@@ -13,6 +13,7 @@ from app.label import rater_of
 from app.services import Services
 from app.ui import compare_panes as told
 from app.ui import pull_render, render
+from app.ui.arms_choice import in_order
 from app.ui.compare_form import (
     QUIET,
     Form,
@@ -81,7 +82,8 @@ def build_compare_tab(
 
     def compare(*values: Any) -> Iterator[dict]:
         *asked, pull, said, secret = values
-        blind = dict(zip(form.asked, asked, strict=True))[form.blind]
+        values = dict(zip(form.asked, asked, strict=True))
+        blind, voted = values[form.blind], in_order(values[form.voted])
         yield {
             **{button: gr.Button(interactive=False) for button in (run, undo, bar.again, bar.go_on, *cards)},
             round_id: "",
@@ -89,17 +91,19 @@ def build_compare_tab(
             pull_shown: None,
             status: render.status(told.writing(services.serving.people())),
             **{
-                button: gr.Button(told.vote_label(choice, blind), interactive=False) for choice, button in votes.items()
+                button: gr.Button(told.vote_label(choice, blind, voted), interactive=False)
+                for choice, button in votes.items()
             },
         }
         idle = {**{button: gr.Button(interactive=True) for button in (run, *cards)}, stop: gr.Button(interactive=False)}
         try:
             request = request_of(services, asked, said, traces=pull != "off")
-            comparison = services.compare.start(request, rater_of(secret))
+            asked_of = services.compare  # another model may take over meanwhile
+            comparison = asked_of.start(request, rater_of(secret))
             # Stop needs the id that comes with it.
             yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
             shown_at, progress, waited = 0.0, None, False
-            for progress in services.compare.run(comparison):
+            for progress in asked_of.run(comparison):
                 if progress.place:
                     yield {status: render.status(told.in_line(progress.place))}
                     waited = True
@@ -116,7 +120,7 @@ def build_compare_tab(
         if blind:
             finished, whole = told.running_panes(comparison, progress), None
         else:
-            whole = told.whole_pull(progress, services.model.decode)
+            whole = told.whole_pull(progress, asked_of.model.decode)
             finished = told.open_panes(progress.answers, comparison.arms, request.settings.ratio, pull=whole)
         yield {
             **idle,
@@ -182,7 +186,7 @@ def build_compare_tab(
         running.append(filled.then(compare, inputs, outputs, **begun))
     for each in running:
         each.failure(broken, None, [status, stop, run, *cards], **QUIET)
-    stop.click(services.compare.cancel, round_id, None, queue=False, **QUIET)
+    stop.click(lambda id_: services.compare.cancel(id_), round_id, None, queue=False, **QUIET)
     for choice, button in votes.items():
         handler = _with_choice(vote, choice)
         seen = [round_id, finished_at, pull_shown, rater]

@@ -12,9 +12,13 @@ from app.ui.compare_form import refreshed_choices
 from app.ui.compare_tab import build_compare_tab
 from app.ui.data_api import add_data_endpoints
 from app.ui.data_tab import build_data_tab
+from app.ui.health import health_route
 from app.ui.insights_tab import add_insights_endpoint, build_insights_tab
 from app.ui.label_tab import build_label_tab
-from app.ui.learn_tab import build_learn_tab, refreshed_lists
+from app.ui.learn_api import add_learn_endpoints
+from app.ui.learn_tab import build_learn_tab
+from app.ui.model_api import add_model_endpoint
+from app.ui.model_picker import build_model_picker
 from app.ui.online_api import add_online_endpoint
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
@@ -32,18 +36,24 @@ def build_page(services: Services) -> gr.Blocks:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
         add_online_endpoint(services)
+        add_learn_endpoints(services)
         add_version_endpoints(services)
         add_sync_endpoint(services)
         add_study_endpoints(services)
         add_data_endpoints(services)
         add_insights_endpoint(services)
+        add_model_endpoint(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
         with gr.Tab("Compare"):
             compare = build_compare_tab(services, rater, demo)
+            menus = [compare["persona"], compare["version"]]
+            build_model_picker(
+                services, demo, rater, menus, lambda secret: refreshed_choices(services, rater_of(secret))
+            )
         with gr.Tab("Learn") as learn_tab:
-            learn = build_learn_tab(services)
+            learn = build_learn_tab(services, rater, learn_tab, compare["version"])
         with gr.Tab("Label", elem_id="label-tab") as label_tab:
             build_label_tab(services, rater, label_tab)
         with gr.Tab("Insights") as insights_tab:
@@ -52,12 +62,10 @@ def build_page(services: Services) -> gr.Blocks:
             build_data_tab(services, data_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
-        menus = [compare["persona"], compare["version"]]
-        lists = [learn[key] for key in ("scope", "count", "table", "chosen")]
         demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
         demo.load(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
-        learn_tab.select(lambda scope: refreshed_lists(services, scope), learn["scope"], lists, **quiet)
         learn["table"].change(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
+    demo.further_routes = [health_route(services)]  # for `launch`, which knows the page only
     services.studies.prepare()
     return demo.queue(max_size=64, default_concurrency_limit=16)
 
@@ -81,6 +89,7 @@ def launch(demo: gr.Blocks, port: int | None = None, prevent_thread_lock: bool =
             ssr_mode=False,
             state_session_capacity=SESSIONS_KEPT,
             max_file_size=sum(LARGEST.values()),
+            app_kwargs={"routes": getattr(demo, "further_routes", [])},
         )
     except (OSError, OverflowError) as error:
         raise InputError(f"the page cannot be served: {error} Choose another port with GRADIO_SERVER_PORT.") from error
