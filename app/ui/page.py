@@ -20,6 +20,7 @@ from app.ui.learn_tab import build_learn_tab
 from app.ui.model_api import add_model_endpoint
 from app.ui.model_picker import build_model_picker
 from app.ui.online_api import add_online_endpoint
+from app.ui.persona_api import add_persona_endpoints
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
 from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
@@ -43,6 +44,7 @@ def build_page(services: Services) -> gr.Blocks:
         add_data_endpoints(services)
         add_insights_endpoint(services)
         add_model_endpoint(services)
+        add_persona_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
