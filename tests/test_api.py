@@ -165,7 +165,7 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
     owners = {"/gauges", "/people", "/ban", "/lift_ban", "/server_log", "/model"}
-    own = {"/my_refresh", "/my_versions", "/delete_my_version"}
+    own = {"/my_refresh", "/my_versions", "/delete_my_version", "/save_persona", "/offer_persona", "/delete_persona"}
     further = {"/sync_status", "/import_pairs", "/insights"}
     assert set(named) == ours | versions | asked | raters | learning | owners | own | further
 
@@ -207,6 +207,51 @@ def test_principle_of_ones_own_and_ratio_0(server: Server):
         arms="principle_prompted,linear_aligned",
     )
     assert result["answers"]["principle_prompted"]["text"] == result["answers"]["linear_aligned"]["text"]
+
+
+def test_several_principles_with_weights_answer_together(server: Server):
+    mix = [{"text": "Be brief."}, {"text": "a pirate", "framing": "answer_as", "weight": -0.5}]
+    result = compare(server.client(), persona="", principles=mix)
+    assert server.services.store.round(result["round_id"]).principles == [
+        {"text": "Be brief.", "weight": 1.0},
+        {"text": "Answer as a pirate.", "weight": -0.5},
+    ]
+    alone = compare(server.client(), persona="", principles=mix[:1])["answers"]
+    written = compare(server.client(), persona="", principle="Be brief.")["answers"]
+    assert {arm: a["text"] for arm, a in alone.items()} == {arm: a["text"] for arm, a in written.items()}
+    for wrong, said in (
+        (["Be brief."], "a principle is 'Be brief.'"),
+        ([{"text": "x", "weight": 9}], "weight is 9"),
+        ([{"text": "x", "kind": "y"}], "kind is 'y'"),
+        ([{"weight": 1}], "text is"),
+    ):
+        assert said in told(server.client(), "/compare", prompt=PROMPT, persona="", principles=wrong)
+
+
+def test_a_persona_of_ones_own_is_ones_own_until_everybody_is_offered_it(server: Server):
+    client = server.client()
+    given = {"name": "Night Baker", "principle": "a baker at night", "framing": "answer_as", "rater": "mine"}
+    saved = client.predict(**given, mix=[{"text": "Be kind.", "weight": -1}], offered=True, api_name="/save_persona")
+    assert set(saved) == {"id", "link", "offered", "approved"} and saved["offered"] and not saved["approved"]
+    own = {p["id"] for p in client.predict(rater="mine", api_name="/personas")}
+    assert saved["id"] in own and saved["id"] not in {p["id"] for p in client.predict(api_name="/personas")}
+    result = compare(client, persona=saved["id"], rater="mine")
+    stored = server.services.store.round(result["round_id"])
+    assert (stored.persona, [p["weight"] for p in stored.principles]) == (saved["id"], [1.0, -1.0])
+    refused = told(client, "/compare", prompt=PROMPT, persona=saved["id"], rater="somebody else's")
+    assert "does not exist" in refused and "baker at night" not in refused
+    assert "does not exist" in told(client, "/delete_persona", persona=saved["id"], rater="somebody else's")
+
+    server.services.offers.approve(saved["id"])
+    assert saved["id"] in {p["id"] for p in client.predict(api_name="/personas")}
+    assert "not yours" in told(client, "/delete_persona", persona=saved["id"], rater="somebody else's")
+    client.predict(saved["id"], "mine", False, api_name="/offer_persona")
+    assert saved["id"] not in {p["id"] for p in client.predict(api_name="/personas")}
+    client.predict(saved["id"], "mine", api_name="/delete_persona")
+    assert saved["id"] not in {p["id"] for p in client.predict(rater="mine", api_name="/personas")}
+    for wrong, said in (("x", "what is mixed in is 'x'"), ({"text": "x", "weight": "y"}, "a weight is 'y'")):
+        assert said in told(client, "/save_persona", **given, mix=[wrong])
+    assert "without a rater" in told(client, "/save_persona", **{**given, "rater": ""})
 
 
 def test_an_arm_beyond_the_three_answers_where_it_is_named(server: Server):
