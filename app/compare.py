@@ -17,17 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.arms_asked import check_needs, checked_arms
 from app.best_of_arm import best_of_steps
-from app.catalogue import Catalogue
+from app.catalogue import AnyPersona, Catalogue
 from app.decoding.arms import ARM_NAMES, BEST_OF, Arm, DecodeSettings, build_arms
 from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
-from app.errors import InputError
+from app.errors import InputError, checked
+from app.limits import at_once, spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
 from app.serving import HasGone, Place, Serving
 from app.version import VERSION
 from app.versions import Versions
+from personas import Persona
 from storage.records import Answer, Round
 from storage.store import Store
 
@@ -121,12 +123,21 @@ class Compare:
     Args:
         model, serving: the model and the line in front of it.
         store, catalogue, versions: rounds, personas and adapter versions.
+        running: by id, what may be cancelled; shared where another model has taken over and answers of the old one go on.
     """
 
-    def __init__(self, model: LanguageModel, serving: Serving, store: Store, catalogue: Catalogue, versions: Versions):
+    def __init__(
+        self,
+        model: LanguageModel,
+        serving: Serving,
+        store: Store,
+        catalogue: Catalogue,
+        versions: Versions,
+        running: dict[str, Comparison] | None = None,
+    ):
         self.model, self._serving, self._store = model, serving, store
         self._catalogue, self._versions = catalogue, versions
-        self._running: dict[str, Comparison] = {}
+        self._running = {} if running is None else running
 
     def start(self, request: Request, rater: str) -> Comparison:
         """Checks a request and fixes everything that decides its outcome; nothing is computed yet.
@@ -134,6 +145,7 @@ class Compare:
         Raises:
             InputError: prompt, principle, arms or adapter are malformed, empty or too long.
             NotFoundError: no such persona or version.
+            LimitError: the visitor asks for too much just now.
         """
         principles = self._principles(request)
         messages = _checked_messages(request.messages)
@@ -148,16 +160,19 @@ class Compare:
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
-        adapter = self.resolve_adapter(request.adapter, request.persona)
+        adapter = self.resolve_adapter(request.adapter, request.persona, rater)
         check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
+        context_ids = [self.model.chat_ids(chat) for chat in chats]
+        spend("tokens", rater, len(arms) * request.settings.max_new_tokens)
+        spend("comparisons", rater)
         return Comparison(
             round_id=secrets.token_urlsafe(12),
             request=request,
             adapter=adapter,
             principles=principles,
             chats=chats,
-            contexts=[self.model.chat_ids(chat) for chat in chats],
+            contexts=context_ids,
             first_arm=sides[0],
             second_arm=sides[1],
             arms=arms,
@@ -201,10 +216,15 @@ class Compare:
 
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
+        place = 0
         try:
             for events in self.events(comparison, partial(_arms, comparison)) if streams else ():
                 if isinstance(events, Place):
-                    yield Progress(dict(unwritten), events.number)
+                    place = events.number
+                elif events:
+                    place = 0
+                if place:
+                    yield Progress(dict(unwritten), place)
                     continue
                 for event in events:
                     if event.trace:
@@ -218,7 +238,10 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                yield told()
+                progress = told()
+                yield progress
+                if progress.done:
+                    return
             for chosen in self._best_of(comparison) if BEST_OF in comparison.arms else ():
                 answers[BEST_OF] = chosen or answers[BEST_OF]
                 yield told()
@@ -255,23 +278,25 @@ class Compare:
 
         Raises:
             BusyError: too much is waiting.
+            LimitError: too much of the visitor's is waiting.
         """
-        return self._serving.stream(partial(self._decoding, comparison, arms))
+        with at_once(comparison.rater):
+            yield from self._serving.stream(partial(self._decoding, comparison, arms))
 
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
         if comparison := self._running.get(round_id):
             comparison.cancelled.set()
 
-    def resolve_adapter(self, wanted: str | None, persona: str) -> str:
+    def resolve_adapter(self, wanted: str | None, persona: str, rater: str = "") -> str:
         """The version or mixture to answer with: the one named, or what is published for the persona; "" is the original model.
 
         Raises:
-            InputError, NotFoundError: no such version, or one of another model.
+            InputError, NotFoundError: no such version, one of another model, or another rater's own.
         """
         if wanted is None:
             return self._versions.in_use(persona)
-        return "" if wanted in ("", "none") else self._versions.answering(wanted)
+        return "" if wanted in ("", "none") else self._versions.answering(wanted, rater)
 
     def _best_of(self, comparison: Comparison) -> Iterator[Answer | None]:
         deadline = time.monotonic() + comparison.seconds
@@ -297,8 +322,7 @@ class Compare:
                 f"both the persona {request.persona[:40]!r} and a principle were given; leave one of them out"
             )
         if request.persona:
-            persona = self._catalogue.get(request.persona)
-            return [Principle(text=persona.principle, framing=persona.framing)]
+            return list(principles_of(self._catalogue.get(request.persona)))
         if not request.principles:
             raise InputError(
                 "no persona and no principle was given; choose a persona or write one sentence that says what a good answer is"
@@ -325,6 +349,14 @@ class Compare:
             word_starts=self.model.word_starts,
         )
         return run, adapter
+
+
+def principles_of(persona: AnyPersona) -> tuple[Principle, ...]:
+    """What a persona asks for: one principle, or the mix that somebody saved."""
+    if isinstance(persona, Persona):
+        return (Principle(text=persona.principle, framing=persona.framing),)
+    first = Principle(text=persona.principle, framing=persona.framing, weight=persona.weight)
+    return (first, *(checked(Principle, **one) for one in persona.mix))
 
 
 def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:

@@ -16,13 +16,12 @@ from app.ui import pull_render, render
 from app.ui.arms_choice import in_order
 from app.ui.compare_form import (
     QUIET,
-    Form,
-    build_question,
-    build_settings,
+    build_form,
     filling,
     request_of,
     wire_form,
 )
+from app.ui.persona_section import build_library, wire_personas
 from app.ui.share import RoundBar, build_bar, build_talk, round_links, wire_bar
 from app.ui.sweep_section import build_sweep_section
 
@@ -55,9 +54,10 @@ def build_compare_tab(
             gr.Button(f"{services.catalogue.get(id_).name}\n{prompt}", elem_classes="pl-tried")
             for id_, prompt in example.CARDS
         ]
+    library = build_library(services)
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300, elem_classes="pl-form"):
-            form = Form(**build_question(services), **build_settings(services))
+            form = build_form(services)
             run, stop = form.run, form.stop
         with gr.Column(scale=11, min_width=680):
             talk = build_talk()
@@ -72,7 +72,7 @@ def build_compare_tab(
             bar = RoundBar(**talk, **build_bar())
             pull = gr.Radio(PULLS, value="shift", label="Show the pull", elem_id="pull")
             gr.HTML(pull_render.legend())
-            build_sweep_section(services, form, bar.messages)
+            build_sweep_section(services, form, bar.messages, rater)
 
     def compare(*values: Any) -> Iterator[dict]:
         *asked, pull, said, secret = values
@@ -92,11 +92,12 @@ def build_compare_tab(
         idle = {**{button: gr.Button(interactive=True) for button in (run, *cards)}, stop: gr.Button(interactive=False)}
         try:
             request = request_of(services, asked, said, traces=pull != "off")
-            comparison = services.compare.start(request, rater_of(secret))
+            asked_of = services.compare  # another model may take over meanwhile
+            comparison = asked_of.start(request, rater_of(secret))
             # Stop needs the id that comes with it.
             yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
             shown_at, progress, waited = 0.0, None, False
-            for progress in services.compare.run(comparison):
+            for progress in asked_of.run(comparison):
                 if progress.place:
                     yield {status: render.status(told.in_line(progress.place))}
                     waited = True
@@ -113,15 +114,15 @@ def build_compare_tab(
         if blind:
             finished, whole = told.running_panes(comparison, progress), None
         else:
-            whole = told.whole_pull(progress, services.model.decode)
+            whole = told.whole_pull(progress, asked_of.model.decode)
             finished = told.open_panes(progress.answers, comparison.arms, request.settings.ratio, pull=whole)
         yield {
             **idle,
             **{button: gr.Button(interactive=True) for button in (bar.again, *votes.values())},
-            bar.links: "" if blind else round_links(services.store.round(comparison.round_id)),
+            bar.links: "" if blind else round_links(services, services.store.round(comparison.round_id)),
             panes: render.panes(finished),
             pull_shown: whole,
-            finished_at: time.time(),
+            finished_at: time.monotonic(),
             status: render.status(told.invitation(comparison)),
         }
 
@@ -136,7 +137,7 @@ def build_compare_tab(
     def vote(choice: str, id_: str, since: float, whole: pull_render.Pull | None, secret: str) -> dict:
         try:
             stands, round_ = services.label.vote(
-                id_, choice, rater_of(secret), dwell_seconds=round(time.time() - since, 2)
+                id_, choice, rater_of(secret), dwell_seconds=round(time.monotonic() - since, 2)
             )
         except PlumblineError as error:
             return {status: render.failure(error)}
@@ -148,7 +149,7 @@ def build_compare_tab(
             **{button: gr.Button(interactive=False) for button in votes.values()},
             undo: gr.Button(interactive=not round_.blind),
             bar.go_on: gr.Button(interactive=stands.choice in ("first", "second")),
-            bar.links: round_links(round_),
+            bar.links: round_links(services, round_),
         }
 
     def take_back(id_: str, secret: str) -> dict:
@@ -163,7 +164,8 @@ def build_compare_tab(
             **{button: gr.Button(interactive=False) for button in (undo, bar.go_on)},
         }
 
-    wire_form(form, services, status, rater)
+    wire_form(form)
+    wire_personas(form, library, services, status, rater)
     pull.change(None, pull, None, js=SHOW_PULL, **QUIET)
     inputs = [*form.asked, pull, bar.messages, rater]
     after_vote = [panes, status, *votes.values(), undo, bar.go_on, bar.links]
@@ -178,7 +180,7 @@ def build_compare_tab(
         running.append(filled.then(compare, inputs, outputs, **begun))
     for each in running:
         each.failure(broken, None, [status, stop, run, *cards], **QUIET)
-    stop.click(services.compare.cancel, round_id, None, queue=False, **QUIET)
+    stop.click(lambda id_: services.compare.cancel(id_), round_id, None, queue=False, **QUIET)
     for choice, button in votes.items():
         handler = _with_choice(vote, choice)
         seen = [round_id, finished_at, pull_shown, rater]

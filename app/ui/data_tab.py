@@ -86,7 +86,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     filters = [token, text, how, persona, study, choice, arm, version, rater]
     outputs = [number, table, which, one]
-    tab.select(lambda: sync_line(services.sync.status()), None, kept, **quiet)
+    tab.select(lambda: sync_line(services.sync.status(), services.sync.loses_all), None, kept, **quiet)
     tab.select(refreshed, filters, [*outputs, persona, study, version], **quiet)
     for trigger in (show.click, text.submit, token.submit):
         trigger(lambda *values: find(0, *values), filters, outputs, **quiet)

@@ -32,6 +32,7 @@ def add_online_endpoint(services: Services) -> None:
         seed: int = usual.seed,
         publish: bool = False,
         token: str = "",
+        method: str = usual.method,
     ) -> dict[str, Any]:
         """Lets a judge choose between the model's own answers, and learns from it step by step (online AI feedback, OAIF).
 
@@ -42,13 +43,14 @@ def add_online_endpoint(services: Services) -> None:
             annotator: implicit (the model itself), embedding, or endpoint (the owner's chat endpoint).
             prompts: what to answer, a prompt a line; empty takes the stored ones and the personas' examples.
             steps: gradient steps at most.
-            objective: dpo, ipo or slic.
+            objective: dpo, ipo (of per-token means), ipo_sum or slic.
             beta: how dear it is to leave the base model.
             learning_rate: a first choice for the starter; larger models want less.
             max_new_tokens: the longest answer, in tokens.
             seed: of everything that is drawn by lot.
             publish: whether the version goes into use if the prompts kept aside speak for it.
             token: the owner's, where one is set: for publishing, and for the endpoint, which costs the owner's money.
+            method: oaif, osp, optune or bpo; or sail, sapo or mpo, which learn from stored choices, too.
 
         Returns:
             version, run, stopped, win_rate (value, n, interval), pairs, dropped, prompts, prompts_heldout, cost, seconds, published,
@@ -57,6 +59,7 @@ def add_online_endpoint(services: Services) -> None:
         with errors_for_the_client():
             settings = checked(
                 OnlineSettings,
+                method=method,
                 steps=steps,
                 objective=objective,
                 beta=beta,
@@ -73,6 +76,7 @@ def add_online_endpoint(services: Services) -> None:
                 settings,
                 publish=bool(publish) and owner,
                 samples=owner,
+                pairs=services.learn.pairs(persona or None),
             )
         return asdict(outcome)
 

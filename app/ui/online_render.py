@@ -52,8 +52,8 @@ def curves(steps: list[OnlineStep]) -> str:
     """Win rate, answer length and KL over the steps, as three small charts."""
     won = [(0, 0.5), *((s.step, s.win_rate.value) for s in steps if s.win_rate)]
     bars = [(s.step, *s.win_rate.interval) for s in steps if s.win_rate]
-    tokens = [(s.step, s.tokens) for s in steps]
-    kl = [(s.step, s.kl) for s in steps]
+    tokens = [(s.step, s.tokens) for s in steps if s.tokens is not None]
+    kl = [(s.step, s.kl) for s in steps if s.kl is not None]
     last = steps[-1].steps if steps else 1
     charts = [
         chart("Preferred to the start (win rate)", won, (0.0, 1.0), last, "{:.0%}", level=0.5, bars=bars),

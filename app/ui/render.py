@@ -117,8 +117,3 @@ def failure(error: PlumblineError) -> str:
     """What a person can do something about, as a sentence in place of the status line."""
     text = str(error)
     return status(text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."), error=True)
-
-
-def preview(principle: str) -> str:
-    """The sentence as it will be added to the prompt."""
-    return f'<div class="pl-preview">Added to the prompt: <b>{escape(principle)}</b></div>'
