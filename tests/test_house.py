@@ -118,6 +118,7 @@ def test_storage_and_votes_do_not_know_the_hub():
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
     names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes", "owner_render"]
+    names += ["learn_render", "timeline_render", "charts"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
@@ -128,6 +129,13 @@ def test_exports_and_imports_know_no_model_and_no_page():
 
 def test_the_pull_is_drawn_without_a_model():
     assert not foreign("app.ui.pull_render", "app.ui.share_render", "app.example") & {"torch", "transformers", "gradio"}
+
+
+def test_what_choices_teach_and_how_curves_are_drawn_know_no_model():
+    loaded = foreign(
+        "app.insights.lessons", "app.insights.texts", "app.ui.charts", "app.ui.timeline_render", "app.blends"
+    )
+    assert not loaded & {"torch", "transformers", "gradio", "scipy", "statsmodels", "sqlite_utils"}
 
 
 def test_votes_personas_and_turns_know_no_model():
