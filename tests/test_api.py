@@ -220,7 +220,7 @@ def test_several_principles_with_weights_answer_together(server: Server):
     written = compare(server.client(), persona="", principle="Be brief.")["answers"]
     assert {arm: a["text"] for arm, a in alone.items()} == {arm: a["text"] for arm, a in written.items()}
     for wrong, said in (
-        (["Be brief."], "a principle is 'Be brief.'"),
+        (["Be brief."], "principles is ['Be brief.']: it must be a list, each of them an object"),
         ([{"text": "x", "weight": 9}], "weight is 9"),
         ([{"text": "x", "kind": "y"}], "kind is 'y'"),
         ([{"weight": 1}], "text is"),
@@ -249,7 +249,10 @@ def test_a_persona_of_ones_own_is_ones_own_until_everybody_is_offered_it(server:
     assert saved["id"] not in {p["id"] for p in client.predict(api_name="/personas")}
     client.predict(saved["id"], "mine", api_name="/delete_persona")
     assert saved["id"] not in {p["id"] for p in client.predict(rater="mine", api_name="/personas")}
-    for wrong, said in (("x", "what is mixed in is 'x'"), ({"text": "x", "weight": "y"}, "a weight is 'y'")):
+    for wrong, said in (
+        ("x", "mix is ['x']: it must be a list, each of them an object"),
+        ({"text": "x", "weight": "y"}, "a weight is 'y'"),
+    ):
         assert said in told(client, "/save_persona", **given, mix=[wrong])
     assert "without a rater" in told(client, "/save_persona", **{**given, "rater": ""})
 
