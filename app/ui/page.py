@@ -108,6 +108,7 @@ def launch(demo: Door, port: int | None = None, prevent_thread_lock: bool = Fals
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
+            _frontend=False,  # else Gradio asks the page for itself and ends where that takes 3 seconds, as on a busy machine
             state_session_capacity=SESSIONS_KEPT,
             max_file_size=largest,
             mcp_server=True,
