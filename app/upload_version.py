@@ -72,7 +72,7 @@ class UploadVersion:
         # One turn on the model's thread: a refresh names its versions there, too, so no two take the same number.
         self._try(folder)
         version = Version(
-            id=self._adapters.unused(self._store.next_version_id()),
+            id=self._adapters.add(self._store.next_version_id(), lambda final: _copy(folder, final)),
             scope=scope,
             model=self._model.name,
             model_revision=self._model.revision,
@@ -86,7 +86,6 @@ class UploadVersion:
             reference="",
             origin="upload",
         )
-        self._adapters.write(version.id, lambda final: _copy(folder, final))
         self._store.add_version(version, publish=False)
         return self._store.version(version.id)
 

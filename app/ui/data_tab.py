@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.decoding.arms import ARM_NAMES
+from app.decoding.arms import OFFERED_ARMS
 from app.errors import PlumblineError
 from app.services import Services
 from app.ui import data_render, render
@@ -42,7 +42,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
         )
         choices = [("any", ANY), *((CHOICE_NAMES[c], c) for c in CHOICES), ("not voted on", NOT_VOTED)]
         choice = gr.Dropdown(choices, value=ANY, label="Choice", elem_id="data-choice")
-        arms = [("any", ANY), *((render.ARM_TITLES[arm], arm) for arm in ARM_NAMES)]
+        arms = [("any", ANY), *((render.ARM_TITLES[arm], arm) for arm in OFFERED_ARMS)]
         arm = gr.Dropdown(arms, value=ANY, label="Shown (arm)", elem_id="data-arm")
         rater = gr.Textbox(label="Voted by", placeholder="how a pseudonym begins", elem_id="data-rater")
     with gr.Row():

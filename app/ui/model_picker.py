@@ -20,7 +20,11 @@ EXPLAINED = (
 
 
 def build_model_picker(
-    services: Services, demo: gr.Blocks, menus: list[gr.components.Component], refreshed: Callable[[], Any]
+    services: Services,
+    demo: gr.Blocks,
+    rater: gr.BrowserState,
+    menus: list[gr.components.Component],
+    refreshed: Callable[[str], Any],
 ) -> None:
     """Lays out the section and wires it.
 
@@ -89,7 +93,7 @@ def build_model_picker(
         use.click(choose, [name, token], [line, *shown], **changing),
         back.click(go_back, token, [line, *shown], **changing),
     ):
-        changed.then(refreshed, None, menus, **QUIET)
+        changed.then(refreshed, rater, menus, **QUIET)
     # Not the name: somebody may be typing one already.
     demo.load(
         lambda: [gr.Accordion(label=_title(services)), gr.Button(**_way_back(services))], None, [fold, back], **QUIET
