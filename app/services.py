@@ -168,8 +168,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     def change(model: LanguageModel) -> None:
         old = services.studies
         vars(services).update(vars(around(model, services.models)))
-        old.rest()
-        services.studies.prepare()
+        if old.rest():
+            services.studies.prepare()
 
     models = Models(settings, worker, lambda: services.model, authority.authorise, change)
     services = around(model, models)
