@@ -113,6 +113,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     raters = Raters(store, settings.data, consent, partial(remove_deleted, store, adapters))
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
+    amiss = repairs(
+        store, adapters, ManageVersions(store, adapters, authority.authorise)
+    )  # of this start, not of a change
     running: dict[str, Comparison] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
@@ -123,7 +126,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         serving = LentServing(engine, worker) if is_lent() else Serving(engine(), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, embedder, authority, settings.rater_share)
-        manage = ManageVersions(store, adapters, learn.authorise)
         meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb)
         return Services(
             settings=settings,
@@ -140,7 +142,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             judges=Judges(model, embedder, settings),
             online=Online(model, worker, store, versions, catalogue),
             versions=versions,
-            manage=manage,
+            manage=ManageVersions(store, adapters, learn.authorise),
             upload=UploadVersion(model, worker, store, adapters, learn.authorise),
             sync=sync,
             raters=raters,
@@ -154,7 +156,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             versus=Versus(compare, store),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
-            repairs=repairs(store, adapters, manage),
+            repairs=amiss,
             limits=limits,
             authority=authority,
             owner=Owner(authority, store, learn, meter, log),
