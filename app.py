@@ -12,6 +12,7 @@ from app.ui.page import build_page, launch
 if gr.NO_RELOAD:
     try:
         services = build(Settings())
+        services.log.start()
         services.sync.start()
     except PlumblineError as error:
         sys.exit(f"plumbline: {error}")
@@ -23,3 +24,5 @@ if __name__ == "__main__":
         launch(demo)
     except PlumblineError as error:
         sys.exit(f"plumbline: {error}")
+    except KeyboardInterrupt:  # before the server has begun to wait for it
+        sys.exit(130)

@@ -10,9 +10,12 @@ from typing import Any
 
 from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
-from app.decoding.arms import ALL_ARMS, ARM_NAMES, DecodeSettings
+from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, DecodeSettings
+from app.deploy_command import add_deploy_parser
 from app.errors import PlumblineError, checked
+from app.evaluate_command import add_evaluate_parser
 from app.insights_command import add_insights_parser
+from app.objective_options import add_objective_options
 from app.online_command import add_online_parser
 from app.prompts import FRAMINGS
 from app.settings import Settings
@@ -28,6 +31,7 @@ FURTHER_SETTINGS = {
     "amulet_steps": "of the arm amulet: rounds a token",
     "guide_weight": "of the arm adapter_guided: the adapter's say; 0 is the original model",
     "guide_top_k": "of the arm adapter_guided: how many of the original's likeliest tokens there are to choose from",
+    "best_of_count": "of the arm best_of_n: how many answers the model, as its own judge, chooses from",
 }
 
 
@@ -110,7 +114,7 @@ def refresh(options: argparse.Namespace) -> int:
     from app.learn import IN_TRAINING
     from app.model import LanguageModel
     from app.refresh import processes
-    from app.refresh.pair_files import read_pairs
+    from app.refresh.pair_files import read_rows
     from app.refresh.trainer import RefreshSettings, Step, follow
     from app.services import build
 
@@ -120,20 +124,20 @@ def refresh(options: argparse.Namespace) -> int:
         model = LanguageModel.load(options.model or environment.model, environment.device, environment.dtype)
         follow(model, IN_TRAINING)
         return 0
-    names = ("objective", "beta", "sft_weight", "epochs", "learning_rate", "seed", "precision")
-    settings = checked(RefreshSettings, **{n: getattr(options, n) for n in names if getattr(options, n) is not None})
-    pairs = read_pairs(options.pairs) if options.pairs else None
+    given = {name: value for name, value in vars(options).items() if name in RefreshSettings.model_fields}
+    settings = checked(RefreshSettings, **{name: value for name, value in given.items() if value is not None})
+    rows = read_rows(options.pairs) if options.pairs else None
     services = build(environment, options.model)
     if options.persona:
         services.catalogue.get(options.persona)
     scope = options.persona or ""
-    pairs = services.learn.pairs(options.persona) if pairs is None else pairs
+    pairs, rated = rows or (services.learn.pairs(options.persona), services.learn.rated(options.persona))
     if options.with_ai_votes:
         pairs += services.learn.ai_pairs(options.persona)
     if options.with_imported:
         pairs += services.learn.imported_pairs(options.persona)
     outcome, shares = None, []
-    for item in services.learn.refresh(pairs, scope, settings):
+    for item in services.learn.refresh(pairs, scope, settings, rated=rated):
         if isinstance(item, Step):
             shares.append(item.shares)
             print(f"step {item.step}/{item.steps}: loss {item.loss:.4f}, accuracy {item.accuracy:.2f}", file=sys.stderr)
@@ -151,11 +155,18 @@ def refresh(options: argparse.Namespace) -> int:
         "seconds": outcome.seconds,
         "published": outcome.published,
         "reason": outcome.reason,
+        "rated": outcome.rated,
+        "asked": outcome.asked,
     }
     if options.json:
         _print_json(report)
     else:
-        print(f"{outcome.version}: {outcome.pairs_train} pairs learnt in {outcome.seconds} s; {outcome.reason}")
+        beside = f" and {outcome.rated} answers rated by themselves" if outcome.rated else ""
+        print(f"{outcome.version}: {outcome.pairs_train} pairs{beside} learnt in {outcome.seconds} s; {outcome.reason}")
+        if outcome.asked:
+            print(
+                f"ask it with --principle {outcome.asked!r}, arm principle_prompted: the rewards stood in its prompts"
+            )
     return 0
 
 
@@ -165,6 +176,7 @@ def serve(options: argparse.Namespace) -> int:
     from app.ui.page import build_page, launch
 
     services = build(Settings())
+    services.log.start()
     services.sync.start()
     launch(build_page(services), port=options.port)
     return 0
@@ -194,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="V",
         help="a version such as v3, a mixture such as v3*1.5 or v2*0.5+v4*0.5, or none; default: what is published",
     )
-    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c", help=f"of {', '.join(ALL_ARMS)}")
+    one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c", help=f"of {', '.join(OFFERED_ARMS)}")
     one.add_argument("--ratio", type=float, default=defaults.ratio, help="step size; 0 is the prompted arm")
     one.add_argument("--kl-budget", type=float, default=None, help="at most so many nats a token")
     one.add_argument("--top-p", type=float, default=defaults.top_p)
@@ -218,16 +230,12 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs",
         type=Path,
         metavar="FILE",
-        help="TRL's preference format: .jsonl or .parquet of prompt, chosen, rejected",
+        help="TRL's formats, .jsonl or .parquet: prompt, chosen, rejected; beside such rows also prompt, completion, label",
     )
     source.add_argument("--persona", metavar="ID", help="the stored choices of one persona")
     source.add_argument("--all", action="store_true", help="all stored choices")
     two.add_argument("--model", metavar="M", help="starter, a folder or a hub id; default PLUMBLINE_MODEL")
-    two.add_argument(
-        "--objective",
-        choices=["dpo", "ipo", "slic"],
-        help="what is minimised over pairs; default dpo; ipo is of per-token means and wants a beta of its own",
-    )
+    add_objective_options(two)
     two.add_argument("--beta", type=float, help="how dear it is to leave the base model")
     two.add_argument(
         "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts; 0 is the objective alone"
@@ -256,6 +264,8 @@ def _parser() -> argparse.ArgumentParser:
     add_study_parser(commands)
     add_insights_parser(commands)
     add_best_of_parser(commands)
+    add_evaluate_parser(commands)
+    add_deploy_parser(commands)
     return parser
 
 

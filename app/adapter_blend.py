@@ -11,6 +11,8 @@ import torch
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 
+from app.errors import InputError
+
 
 def add_blend(model: PeftModel, name: str, weights: dict[str, float]) -> None:
     """Adds the adapter `name`, which is the sum of others; it is a copy and stays as it is when they change or go.
@@ -31,6 +33,23 @@ def add_blend(model: PeftModel, name: str, weights: dict[str, float]) -> None:
                 _fill(layer, name, weights)
 
 
+def copy_adapter(model: PeftModel, source: str, name: str) -> None:
+    """Makes the adapter `name` add what another one adds; rows that it has to spare, and layers that the other leaves alone, add nothing.
+
+    Raises:
+        InputError: the other one has a larger rank.
+    """
+    largest, room = model.peft_config[source].r, model.peft_config[name].r
+    if largest > room:
+        raise InputError(
+            f"the version to begin as has rank {largest}; an adapter of rank {room} cannot hold it: learn with rank {largest} or more"
+        )
+    with torch.no_grad():
+        for _, layer in _layers(model):
+            if source in layer.lora_A and name in layer.lora_A:
+                _fill(layer, name, {source: 1.0})
+
+
 def _layers(model: PeftModel) -> Iterator[tuple[str, LoraLayer]]:
     for key, layer in model.get_base_model().named_modules():
         if isinstance(layer, LoraLayer):
@@ -45,5 +64,5 @@ def _fill(layer: LoraLayer, name: str, weights: dict[str, float]) -> None:
         if part in layer.lora_A:
             after = first + layer.lora_A[part].weight.shape[0]
             a[first:after] = layer.lora_A[part].weight
-            b[:, first:after] = layer.lora_B[part].weight * (weight * layer.scaling[part])
+            b[:, first:after] = layer.lora_B[part].weight * (weight * layer.scaling[part] / layer.scaling[name])
             first = after

@@ -25,6 +25,8 @@ class BestOf:
     undecided: how often the annotator could not tell, and the answer that came first stayed.
     tokens: of all answers together.
     cost: of the annotator's choices.
+    token_ids: of the answer that was chosen, without the token that ends it.
+    finish_reason: of that answer: "end", or "length" where it was cut there.
     """
 
     text: str
@@ -32,6 +34,8 @@ class BestOf:
     undecided: int
     tokens: int
     cost: Cost
+    token_ids: list[int]
+    finish_reason: str
 
 
 def best_of(
@@ -68,13 +72,23 @@ def best_of(
     seeds = [settings.seed + i for i in range(count)]
     token_ids = yield from sample_answers(model, [context] * count, adapter, settings, seeds)
     answers = [model.decode(ids) for ids in token_ids]
-    best, undecided, cost = answers[0], 0, Cost()
-    for answer in answers[1:]:
-        if answer == best:
+    best, undecided, cost = 0, 0, Cost()
+    for number, answer in enumerate(answers):
+        if answer == answers[best]:
             continue
-        preference = annotator.prefer(messages, principle, best, answer)
+        preference = annotator.prefer(messages, principle, answers[best], answer)
         cost += preference.cost
         undecided += preference.choice is None
-        best = answer if preference.choice == "second" else best
+        best = number if preference.choice == "second" else best
         yield None
-    return BestOf(best, answers, undecided, sum(map(len, token_ids)), cost)
+    chosen = token_ids[best]
+    ended = bool(chosen) and chosen[-1] in model.end_ids
+    return BestOf(
+        text=answers[best],
+        answers=answers,
+        undecided=undecided,
+        tokens=sum(map(len, token_ids)),
+        cost=cost,
+        token_ids=chosen[:-1] if ended else chosen,
+        finish_reason="end" if ended else "length",
+    )

@@ -43,6 +43,26 @@ def parse(text: str) -> dict[str, float]:
     return {version: weights[version] for version in sorted(weights, key=lambda v: int(v[1:])) if weights[version]}
 
 
+def expo(version: str, alpha: float) -> str:
+    """ExPO: the model at `theta_0 + (1 + alpha)(theta_version - theta_0)`; -1 is the original model, "none", and 0 the version itself.
+
+    Raises:
+        InputError: alpha is below -1 or so high that the weight is above `WEIGHT_AT_MOST`.
+    """
+    if not -1 <= alpha <= WEIGHT_AT_MOST - 1:
+        raise InputError(f"the strength is {alpha:g}; it must lie from -1, the original model, to {WEIGHT_AT_MOST - 1}")
+    return soup({version: 1 + alpha})
+
+
+def soup(weights: dict[str, float]) -> str:
+    """The mixture of versions with these weights, as `parse` reads it; "none", the original model, where nothing is left.
+
+    Raises:
+        InputError: as `parse` says.
+    """
+    return name(parse("+".join(f"{version}*{round(weight, 3):g}" for version, weight in weights.items()))) or "none"
+
+
 def name(weights: dict[str, float]) -> str:
     """What `parse` reads back: the same for every way of writing the same mixture; "" is the original model.
 

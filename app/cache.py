@@ -53,3 +53,16 @@ def new_cache(config: PreTrainedConfig) -> DynamicCache:
 def joins(config: PreTrainedConfig) -> bool:
     """Whether rows of different length may share a cache of this model: every layer keeps all its columns."""
     return all(isinstance(layer, RoomyLayer) for layer in new_cache(config).layers)
+
+
+def bytes_per_token(config: PreTrainedConfig, itemsize: int) -> int:
+    """What one token of one row takes in the cache of this model.
+
+    Args:
+        config: of the model.
+        itemsize: bytes of one number.
+    """
+    config = config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * heads * size * itemsize

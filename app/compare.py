@@ -15,17 +15,21 @@ from functools import partial
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.catalogue import Catalogue
-from app.decoding.arms import ALL_ARMS, ARM_NAMES, Arm, DecodeSettings, build_arms
+from app.arms_asked import check_needs, checked_arms
+from app.best_of_arm import best_of_steps
+from app.catalogue import AnyPersona, Catalogue
+from app.decoding.arms import ARM_NAMES, BEST_OF, Arm, DecodeSettings, build_arms
 from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
-from app.errors import InputError
+from app.errors import InputError, checked
+from app.limits import at_once, spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
 from app.serving import HasGone, Place, Serving
 from app.version import VERSION
 from app.versions import Versions
+from personas import Persona
 from storage.records import Answer, Round
 from storage.store import Store
 
@@ -103,6 +107,11 @@ class Comparison:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
+    def streamed(self) -> tuple[str, ...]:
+        """The arms that are written word by word, together."""
+        return tuple(arm for arm in self.arms if arm != BEST_OF)
+
+    @property
     def is_kept(self) -> bool:
         """Whether the round is stored: only one that holds both arms of a vote is; any other is looked at and forgotten."""
         return {self.first_arm, self.second_arm} <= set(self.arms)
@@ -114,12 +123,21 @@ class Compare:
     Args:
         model, serving: the model and the line in front of it.
         store, catalogue, versions: rounds, personas and adapter versions.
+        running: by id, what may be cancelled; shared where another model has taken over and answers of the old one go on.
     """
 
-    def __init__(self, model: LanguageModel, serving: Serving, store: Store, catalogue: Catalogue, versions: Versions):
+    def __init__(
+        self,
+        model: LanguageModel,
+        serving: Serving,
+        store: Store,
+        catalogue: Catalogue,
+        versions: Versions,
+        running: dict[str, Comparison] | None = None,
+    ):
         self.model, self._serving, self._store = model, serving, store
         self._catalogue, self._versions = catalogue, versions
-        self._running: dict[str, Comparison] = {}
+        self._running = {} if running is None else running
 
     def start(self, request: Request, rater: str) -> Comparison:
         """Checks a request and fixes everything that decides its outcome; nothing is computed yet.
@@ -127,43 +145,34 @@ class Compare:
         Raises:
             InputError: prompt, principle, arms or adapter are malformed, empty or too long.
             NotFoundError: no such persona or version.
+            LimitError: the visitor asks for too much just now.
         """
         principles = self._principles(request)
         messages = _checked_messages(request.messages)
-        voted = request.voted_arms
-        if len(set(voted)) != 2 or not set(voted) <= set(ALL_ARMS):
-            raise InputError(
-                f"the arms to vote on are {', '.join(voted)[:80]}; they must be two different ones of {', '.join(ALL_ARMS)}"
-            )
-        arms = tuple(arm for arm in ALL_ARMS if arm in (voted if request.blind else request.arms))
-        if not arms or not set(request.arms) <= set(ALL_ARMS):
-            raise InputError(
-                f"the arms are {', '.join(request.arms)[:80] or 'none'}; choose one or more of {', '.join(ALL_ARMS)}"
-            )
+        arms = checked_arms(request.arms, request.voted_arms, request.blind)
         if request.blind and request.traces:
             raise InputError(
                 "both blind and traces were asked for, and traces tell the arms apart; leave one of them out"
             )
-        sides = list(voted)
+        sides = list(request.voted_arms)
         if request.blind:
             random.SystemRandom().shuffle(sides)
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
-        adapter = self.resolve_adapter(request.adapter, request.persona)
-        if "adapter_guided" in arms and not adapter:
-            raise InputError(
-                "the arm adapter_guided was asked for, and the original model answers here, with no adapter to guide it; "
-                "choose a version such as v3, or leave the arm out"
-            )
+        adapter = self.resolve_adapter(request.adapter, request.persona, rater)
+        check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
+        context_ids = [self.model.chat_ids(chat) for chat in chats]
+        spend("tokens", rater, len(arms) * request.settings.max_new_tokens)
+        spend("comparisons", rater)
         return Comparison(
             round_id=secrets.token_urlsafe(12),
             request=request,
             adapter=adapter,
             principles=principles,
             chats=chats,
-            contexts=[self.model.chat_ids(chat) for chat in chats],
+            contexts=context_ids,
             first_arm=sides[0],
             second_arm=sides[1],
             arms=arms,
@@ -188,23 +197,34 @@ class Compare:
     def answer(self, comparison: Comparison) -> Generator[Progress, None, None]:
         """Gets in line and yields after every step; stores nothing.
 
+        The arm best_of_n comes after the others and all at once, which would tell it in a blind round: there no text is told before
+        both are written.
+
         Raises:
             BusyError: too much is waiting.
         """
-        streams = {arm: TextStream(self.model.decode) for arm in comparison.arms}
-        answers = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
-        traces: dict[str, list[TokenTrace]] = {arm: [] for arm in comparison.arms}
+        streams = {arm: TextStream(self.model.decode) for arm in comparison.streamed}
+        unwritten = {arm: Answer(arm, "", [], "", 0.0) for arm in comparison.arms}
+        answers = dict(unwritten)
+        traces: dict[str, list[TokenTrace]] = {arm: [] for arm in streams}
+        all_at_once = comparison.request.blind and BEST_OF in comparison.arms
+
+        def told() -> Progress:
+            whole = all(answer.finish_reason for answer in answers.values())
+            shown = dict(unwritten if all_at_once and not whole else answers)
+            return Progress(shown, 0, traces, {arm: stream.ends for arm, stream in streams.items()})
+
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
         place = 0
         try:
-            for events in self.events(comparison, partial(_arms, comparison)):
+            for events in self.events(comparison, partial(_arms, comparison)) if streams else ():
                 if isinstance(events, Place):
                     place = events.number
                 elif events:
                     place = 0
                 if place:
-                    yield Progress(dict(answers), place)
+                    yield Progress(dict(unwritten), place)
                     continue
                 for event in events:
                     if event.trace:
@@ -218,10 +238,13 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                progress = Progress(dict(answers), 0, traces, {arm: stream.ends for arm, stream in streams.items()})
+                progress = told()
                 yield progress
                 if progress.done:
                     return
+            for chosen in self._best_of(comparison) if BEST_OF in comparison.arms else ():
+                answers[BEST_OF] = chosen or answers[BEST_OF]
+                yield told()
         finally:
             del self._running[comparison.round_id]
 
@@ -255,23 +278,43 @@ class Compare:
 
         Raises:
             BusyError: too much is waiting.
+            LimitError: too much of the visitor's is waiting.
         """
-        return self._serving.stream(partial(self._decoding, comparison, arms))
+        with at_once(comparison.rater):
+            yield from self._serving.stream(partial(self._decoding, comparison, arms))
 
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
         if comparison := self._running.get(round_id):
             comparison.cancelled.set()
 
-    def resolve_adapter(self, wanted: str | None, persona: str) -> str:
+    def resolve_adapter(self, wanted: str | None, persona: str, rater: str = "") -> str:
         """The version or mixture to answer with: the one named, or what is published for the persona; "" is the original model.
 
         Raises:
-            InputError, NotFoundError: no such version, or one of another model.
+            InputError, NotFoundError: no such version, one of another model, or another rater's own.
         """
         if wanted is None:
             return self._versions.in_use(persona)
-        return "" if wanted in ("", "none") else self._versions.answering(wanted)
+        return "" if wanted in ("", "none") else self._versions.answering(wanted, rater)
+
+    def _best_of(self, comparison: Comparison) -> Iterator[Answer | None]:
+        deadline = time.monotonic() + comparison.seconds
+
+        def cut() -> str:
+            return "cancelled" if comparison.cancelled.is_set() else "deadline" if time.monotonic() > deadline else ""
+
+        (principle,) = comparison.principles
+        return self._serving.beside(
+            best_of_steps(
+                self.model,
+                partial(self._versions.load, comparison.adapter),
+                comparison.chats[0][1:],
+                frame(principle.text, principle.framing),
+                comparison.request.settings,
+                cut,
+            )
+        )
 
     def _principles(self, request: Request) -> list[Principle]:
         if request.persona and request.principles:
@@ -279,8 +322,7 @@ class Compare:
                 f"both the persona {request.persona[:40]!r} and a principle were given; leave one of them out"
             )
         if request.persona:
-            persona = self._catalogue.get(request.persona)
-            return [Principle(text=persona.principle, framing=persona.framing)]
+            return list(principles_of(self._catalogue.get(request.persona)))
         if not request.principles:
             raise InputError(
                 "no persona and no principle was given; choose a persona or write one sentence that says what a good answer is"
@@ -309,8 +351,16 @@ class Compare:
         return run, adapter
 
 
+def principles_of(persona: AnyPersona) -> tuple[Principle, ...]:
+    """What a persona asks for: one principle, or the mix that somebody saved."""
+    if isinstance(persona, Persona):
+        return (Principle(text=persona.principle, framing=persona.framing),)
+    first = Principle(text=persona.principle, framing=persona.framing, weight=persona.weight)
+    return (first, *(checked(Principle, **one) for one in persona.mix))
+
+
 def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:
-    return build_arms(list(comparison.arms), weights, comparison.request.settings)
+    return build_arms(list(comparison.streamed), weights, comparison.request.settings)
 
 
 def _checked_messages(messages: tuple[tuple[str, str], ...]) -> list[Message]:

@@ -26,7 +26,7 @@ class StorageError(PlumblineError):
 
 
 class NotAllowedError(PlumblineError):
-    """The owner's token is needed and was not given."""
+    """The owner's token is needed and was not given, or the owner has shut somebody out."""
 
 
 class HubError(PlumblineError):
@@ -41,6 +41,17 @@ class BusyError(PlumblineError):
     """More is waiting for the model than the queue holds."""
 
 
+class LimitError(PlumblineError):
+    """A visitor, an address or everybody together asks for more than is allowed just now.
+
+    seconds: after which it is worth another try; 0 where waiting does not help.
+    """
+
+    def __init__(self, message: str, seconds: int):
+        super().__init__(message)
+        self.seconds = seconds
+
+
 def first_line(error: BaseException) -> str:
     """What a library's error says first, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -49,7 +60,7 @@ def first_line(error: BaseException) -> str:
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def checked(kind: type[Checked], **values: Any) -> Checked:
+def checked(kind: type[Checked], /, **values: Any) -> Checked:
     """Builds a pydantic model from values that came from outside.
 
     Raises:

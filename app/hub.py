@@ -4,6 +4,7 @@ Knows huggingface_hub and the log of changes; no model and no page. Nothing is a
 """
 
 import atexit
+import logging
 import signal
 import sys
 import threading
@@ -19,10 +20,13 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 
 from app.errors import HubError, InputError, PlumblineError, first_line
 from app.settings import Settings
+from app.space_disk import is_wiped
 from storage.database import DatabaseFile
 from storage.log import Log
 from storage.log_folder import LogFolder
 from storage.log_outbox import Outbox, SyncState
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "log"  # in the dataset
 TIMEOUT_SECONDS = 60  # until the Hub sends something; the library itself would wait for ever
@@ -66,10 +70,20 @@ class Sync:
         """How far the sync has come: dataset (empty: off), last_synced, waiting, fault, unreadable; asks nothing of the Hub."""
         return self._outbox.state()
 
+    @property
+    def loses_all(self) -> bool:
+        """Whether what people do is lost when this machine restarts: a Space without a volume for its data, and the sync is off."""
+        return not self._dataset and is_wiped(self._root.parent)
+
     def start(self) -> None:
         """Begins in the background, or notes that the sync is off. To be called by what serves the page, in its main thread."""
         if not self._dataset:
             self._outbox.turn_off()
+            if self.loses_all:
+                logger.warning(
+                    "this Space's disk is wiped at every restart, and with it every vote; "
+                    "set PLUMBLINE_SYNC_DATASET and PLUMBLINE_SYNC_TOKEN, or mount a volume and set PLUMBLINE_DATA to a folder on it"
+                )
             return
         self._outbox.turn_on(self._dataset)
         # A Space is ended by SIGTERM, which by itself would not let Python say good-bye.

@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from app.adapter_blend import add_blend
-from app.cache import joins, new_cache
+from app.adapter_blend import add_blend, copy_adapter
+from app.cache import bytes_per_token, joins, new_cache
 from app.errors import InputError, ModelError, first_line
+from app.packed import pack_linears
 from app.pretrained import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LanguageModel:
     def __init__(self, model: Any, tokenizer: Any, name: str, revision: str):
         self.name, self.revision, self.tokenizer = name, revision, tokenizer
         self._model = model.eval().requires_grad_(False)
+        pack_linears(self._model)
         self._peft: PeftModel | None = None
         # By name, how to load it again; the longest unasked for first.
         self._loaded: dict[str, Callable[[], None]] = {}
@@ -109,10 +111,7 @@ class LanguageModel:
     @property
     def cache_bytes_per_token(self) -> int:
         """What one token of one row takes in the key-value cache."""
-        config = self._model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return 2 * config.num_hidden_layers * heads * size * self._model.dtype.itemsize
+        return bytes_per_token(self._model.config, self._model.dtype.itemsize)
 
     # --- text and tokens
 
@@ -270,6 +269,20 @@ class LanguageModel:
         self._active = "?"
         self._activate(name)
         return [p for key, p in self._model.named_parameters() if f".{name}." in key and "lora_" in key]
+
+    def begin_as(self, name: str, folder: Path) -> None:
+        """Makes a fresh adapter add what a saved one adds, exactly; it is trained from there.
+
+        Raises:
+            InputError: the saved one has a larger rank than the fresh one.
+            ModelError: as `load_adapter` says.
+        """
+        source = f"{name}_start"
+        self.load_adapter(source, folder)
+        try:
+            copy_adapter(self._peft, source, name)
+        finally:
+            self.drop_adapter(source)
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Makes a saved adapter available under `name`; does nothing if it is. Holds the last few; the oldest makes room, and is

@@ -1,4 +1,4 @@
-"""The use case *online*: a judge in place of a person chooses between answers of the model as it learns (OAIF, arXiv 2402.04792).
+"""The use case *online*: a judge in place of a person chooses between answers of the model as it learns (OAIF and its kin).
 
 Here model, annotators and storage meet; it knows neither SQL nor Gradio. What a judge chose is stored as a judge's choice, apart
 from people's; a version comes into use only where that was asked for and the kept-aside prompts say so.
@@ -8,9 +8,9 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from app.errors import BusyError, InputError, NotFoundError
 from app.insights import Share, share
 from app.judges import Judge
 from app.learn import SAMPLES, Sample
+from app.limits import spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, with_system
 from app.refresh.feedback import Judged, Judgement, OnlineSettings, OnlineStep
 from app.refresh.judging import Asking
 from app.refresh.online import OnlineLoop
+from app.refresh.pairs import Pair
 from app.versions import Versions
 from app.worker import Wait, Worker
 from storage.records import AIVote, Version
@@ -91,6 +93,8 @@ class Online:
         settings: OnlineSettings | None = None,
         publish: bool = False,
         samples: bool = True,
+        pairs: Sequence[Pair] = (),
+        rater: str = "",
     ) -> Iterator[Asking | OnlineStep | OnlineOutcome]:
         """Runs in the background of the model's worker; yields how far the judge is, every step, then the outcome.
 
@@ -104,10 +108,13 @@ class Online:
             settings: how to learn and when to stop.
             publish: whether the version goes into use if it passes the gate.
             samples: whether the outcome shows some prompts that were kept aside; they may be other people's words.
+            pairs: choices that there are already, for the methods that learn from such; none on prompts that are kept aside is.
+            rater: where given, the version is this rater's own and is never published here.
 
         Raises:
-            InputError: too few prompts, or one that does not fit.
+            InputError: too few prompts, or one that does not fit, or the method needs pairs and there are none.
             BusyError: another run is under way.
+            LimitError: too many runs just now.
             ModelError: the judge cannot be asked.
             StorageError: votes or version could not be written.
         """
@@ -121,10 +128,15 @@ class Online:
                     f"the prompt {messages[-1]['content'][:40]!r} with the principle and an answer of {settings.max_new_tokens} "
                     f"tokens takes more than the {self.model.context_length} that this model reads: shorten it, or ask for shorter answers"
                 )
+        spend("refreshes", "")
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
         try:
-            steps = self._steps(judge, principle, scope, training, held_out, settings, publish, samples)
+            known = [pair for pair in pairs if pair.messages not in held_out]
+            publish = publish and not rater
+            steps = partial(
+                self._steps, judge, principle, scope, training, held_out, known, settings, publish, samples, rater
+            )
             told = (Asking, OnlineStep, OnlineOutcome)
             with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
                 yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
@@ -133,9 +145,8 @@ class Online:
 
     def _fits(self, messages: list[Message], principle: str, settings: OnlineSettings) -> bool:
         # The implicit judge reads the most: the prompt, the principle and an answer.
-        system, *turns = with_system(messages)
         try:
-            led = self.model.chat_ids([{**system, "content": f"{system['content']} {principle}"}, *turns])
+            led = self.model.chat_ids(with_system(messages, principle))
         except InputError:
             return False
         return len(led) + settings.max_new_tokens <= self.model.context_length
@@ -147,15 +158,17 @@ class Online:
         scope: str,
         training: list[list[Message]],
         held_out: list[list[Message]],
+        pairs: list[Pair],
         settings: OnlineSettings,
         publish: bool,
         samples: bool,
+        rater: str,
     ) -> Iterator[Wait | Asking | Judged | OnlineStep | OnlineOutcome | None]:
         run, curve = secrets.token_urlsafe(9), []
         pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="judge") if judge.waits else None
         try:
             loop = OnlineLoop(self.model, judge.annotator, principle, settings, IN_LOOP, pool)
-            for event in loop.run(training, held_out):
+            for event in loop.run(training, held_out, pairs):
                 if isinstance(event, Judged):
                     self._store.add_ai_votes(
                         [self._vote(judgement, judge, run, scope, principle) for judgement in event.judgements]
@@ -190,7 +203,8 @@ class Online:
             curve=curve,
             samples=[Sample(messages[-1]["content"], before, after) for messages, before, after in shown],
         )
-        self._store.add_version(self._record(outcome, judge, principle, scope, settings), publish=passed)
+        made = replace(self._record(outcome, judge, principle, scope, settings), rater=rater)
+        self._store.add_version(made, publish=passed)
         yield outcome
 
     def _vote(self, judgement: Judgement, judge: Judge, run: str, scope: str, principle: str) -> AIVote:
@@ -235,6 +249,7 @@ class Online:
             published=outcome.published,
             reason=outcome.reason,
             parent=self._versions.in_use(scope),
+            reference=settings.learner().reference,
             origin="online",
         )
 

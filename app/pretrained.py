@@ -2,10 +2,13 @@
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -16,14 +19,31 @@ from app.starter import WEIGHTS_FOLDER
 LARGE = 50_000_000  # parameters
 
 
-def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, str]:
-    """Loads safetensors only, never code from the model's repository.
+@dataclass(frozen=True)
+class Found:
+    """A model that was looked up and is not loaded.
+
+    source: its folder, or its hub id.
+    dtype: what its weights would be loaded as.
+    """
+
+    name: str
+    source: str
+    device: str
+    dtype: torch.dtype
+    config: Any
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies in a folder here."""
+        return Path(self.source).is_dir()
+
+
+def find(name: str, device: str, dtype: str) -> Found:
+    """Looks a model up by its config; of the hub, no more than that is downloaded.
 
     Args:
         name, device, dtype: see `LanguageModel.load`.
-
-    Returns:
-        Model, tokenizer, name, and what exactly was loaded: a commit of the hub, or a digest of the weight files.
 
     Raises:
         ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
@@ -38,7 +58,7 @@ def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, 
         raise ModelError(
             f"the model folder {name!r} does not exist; give a folder with config.json, a hub id, or 'starter'"
         )
-    try:
+    with _explained(name, source):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise ModelError(
@@ -51,16 +71,45 @@ def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, 
             raise ModelError(
                 f"the model {name!r} was saved as {', '.join(architectures)}, without the head that predicts words; choose a causal language model"
             )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return Found(name, source, device, _dtype_for(device, dtype, config), config)
+
+
+def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, str]:
+    """Loads safetensors only, never code from the model's repository.
+
+    Args:
+        name, device, dtype: see `LanguageModel.load`.
+
+    Returns:
+        Model, tokenizer, name, and what exactly was loaded: a commit of the hub, or a digest of the weight files.
+
+    Raises:
+        ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
+    """
+    found = find(name, device, dtype)
+    with _explained(name, found.source):
+        tokenizer = AutoTokenizer.from_pretrained(found.source, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=_dtype_for(device, dtype, config), use_safetensors=True, trust_remote_code=False
-        ).to(device)
+            found.source, dtype=found.dtype, use_safetensors=True, trust_remote_code=False
+        ).to(found.device)
+    return model, tokenizer, name, _revision_of(found.source)
+
+
+def parameters_of(config: Any) -> int:
+    """How many parameters a model of this config has; none is made."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config).num_parameters()
+
+
+@contextlib.contextmanager
+def _explained(name: str, source: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
         where = "the folder" if Path(source).is_dir() else "the hub id"
         raise ModelError(
             f"the model {name!r} could not be loaded: {first_line(error)} Check {where}, its safetensors files, and the connection; PLUMBLINE_MODEL=starter needs none."
         ) from error
-    return model, tokenizer, name, _revision_of(source, config)
 
 
 def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
@@ -70,20 +119,18 @@ def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     # A small model's step is not bound by reading weights: in fp32 it is as fast, and results do not depend on what else is in
     # the batch.
-    with torch.device("meta"):
-        large = AutoModelForCausalLM.from_config(config).num_parameters() >= LARGE
+    large = parameters_of(config) >= LARGE
     return torch.bfloat16 if large and torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
 
 
-def _revision_of(source: str, config: Any) -> str:
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)
+def _revision_of(source: str) -> str:
+    if not Path(source).is_dir():
+        # The hub's cache keeps every commit in a folder of its name.
+        return Path(str(try_to_load_from_cache(source, "config.json"))).parent.name
     digest = hashlib.sha256()
-    with contextlib.suppress(OSError):
-        for file in sorted(Path(source).glob("*.safetensors")):
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    for file in sorted(Path(source).glob("*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

@@ -36,9 +36,10 @@ def chat(messages: list[Message], principle: str | None = None) -> list[Message]
     return [{"role": "system", "content": system}, *messages]
 
 
-def with_system(messages: list[Message]) -> list[Message]:
-    """The messages under a system text: their own where they bring one, otherwise the common one."""
-    return messages if messages[0]["role"] == "system" else chat(messages)
+def with_system(messages: list[Message], principle: str = "") -> list[Message]:
+    """The messages under a system text, their own where they bring one, otherwise the common one; a framed principle is appended to it."""
+    system, *turns = messages if messages[0]["role"] == "system" else chat(messages)
+    return [{**system, "content": f"{system['content']} {principle}"} if principle else system, *turns]
 
 
 def contexts(messages: list[Message], principles: list[str]) -> list[list[Message]]:

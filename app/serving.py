@@ -7,12 +7,14 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from app.decoding.engine import Engine
 from app.decoding.run import Run, TokenEvent
 from app.errors import BusyError, PlumblineError
 from app.worker import Worker
 
+T = TypeVar("T")
 WAITING_AT_MOST = 32
 # A generator can be closed between two items only: so often there is one, though nothing may have happened.
 LISTENED_FOR_SECONDS = 0.5
@@ -26,6 +28,15 @@ class Place:
     """Where somebody stands in line; 1 is next."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much there is to do: comparisons that are answered and that wait, and the cached tokens that are kept for the former."""
+
+    running: int
+    waiting: int
+    reserved_tokens: int
 
 
 @dataclass(eq=False)
@@ -55,6 +66,7 @@ class Serving:
         self._arrived: list[_Visitor] = []
         self._visitors: dict[Run, _Visitor] = {}
         self._in_line = 0
+        self._reserved = 0
         self._awake = False
 
     def stream(self, make: Make) -> Iterator[list[TokenEvent] | Place]:
@@ -85,10 +97,23 @@ class Serving:
         next(results)
         return results
 
+    def beside(self, steps: Iterator[T]) -> Iterator[T]:
+        """Runs somebody's own steps on the model's thread, in turn with everybody's; closing the result ends them within one step.
+
+        Raises:
+            BusyError: too much is waiting already.
+        """
+        return self._worker.stream(steps)
+
     def people(self) -> int:
         """How many are being answered or wait."""
         with self._lock:
             return len(self._visitors) + len(self._arrived)
+
+    def load(self) -> Load:
+        """How much there is to do, as it was after the last step."""
+        with self._lock:
+            return Load(len(self._visitors) - self._in_line, len(self._arrived) + self._in_line, self._reserved)
 
     def rest(self, seconds: float) -> bool:
         """Waits until nobody is answered or waits, for so long at the most; returns whether it came to that."""
@@ -126,7 +151,7 @@ class Serving:
                 left = [*self._visitors.values(), *self._arrived]
                 for run in self._visitors:
                     run.end()
-                self._visitors, self._arrived, self._in_line, self._awake = {}, [], 0, False
+                self._visitors, self._arrived, self._in_line, self._awake, self._reserved = {}, [], 0, False, 0
                 self._at_rest.notify_all()
             for visitor in left:
                 visitor.results.put(error)
@@ -156,7 +181,7 @@ class Serving:
                 visitor.place = number
                 visitor.results.put(Place(number))
         with self._lock:
-            self._in_line = len(in_line)
+            self._in_line, self._reserved = len(in_line), self._engine.reserved()
             self._awake = self._engine.busy or bool(self._arrived)
             if not self._awake:
                 self._at_rest.notify_all()

@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from app.arms_asked import check_needs, checked_vote
 from app.catalogue import Catalogue
 from app.compare import Compare
-from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.decoding.arms import DecodeSettings
 from app.embedding import Embedder
 from app.errors import InputError
 from app.far_first import far_first
@@ -123,7 +124,7 @@ class Studies:
             overlap: how many raters every item gets.
             repeat: the share of a rater's items that come back with the sides exchanged.
             settings: of both arms; the seed is the first item's, and every later item's is one more.
-            adapter: a version, "none" for the original model, or None for what is published.
+            adapter: a version or a mixture, "none" for the original model, or None for what is published.
             token: the owner's, where one is set.
             far_first: order the prompts so that each is far in meaning from those before it and from what people labelled so far,
                 instead of as given.
@@ -139,15 +140,19 @@ class Studies:
         personas = _checked_personas(personas)
         for persona in personas:
             self._catalogue.get(persona)
-        _check_numbers(len(prompts) * len(personas), arms, overlap, repeat)
+        checked_vote(arms)
+        _check_numbers(len(prompts) * len(personas), overlap, repeat)
+        settings = settings or DecodeSettings()
+        adapter = self._adapter(adapter, personas)
+        check_needs(arms, adapter, settings, [1.0])
         study = Study(
             id=secrets.token_urlsafe(9),
             name=name,
             arms=tuple(arms),
             overlap=overlap,
             repeat=float(repeat),
-            settings=(settings or DecodeSettings()).model_dump(),
-            adapter=self._adapter(adapter, personas),
+            settings=settings.model_dump(),
+            adapter=adapter,
             model=self._model.name,
             model_revision=self._model.revision,
         )
@@ -184,6 +189,10 @@ class Studies:
     def prepare(self) -> None:
         """Starts or continues making answers in the background, behind visitors; may be called at any time."""
         self._answers.prepare()
+
+    def rest(self) -> None:
+        """Makes no answers in the background any more, after the one that it is at."""
+        self._answers.rest()
 
     def answer(self, study_id: str) -> Iterator[Overview]:
         """Makes a study's answers here and now; yields how far it is after every item, and at the end.
@@ -281,7 +290,7 @@ class Studies:
 
     def _adapter(self, adapter: str | None, personas: list[str]) -> str:
         if adapter is not None:
-            return "" if adapter in ("", "none") else self._versions.checked(adapter)
+            return "" if adapter in ("", "none") else self._versions.answering(adapter)
         in_use = {persona: self._versions.in_use(persona) for persona in personas}
         if len(set(in_use.values())) > 1:
             answered = ", ".join(
@@ -319,11 +328,7 @@ def _checked_personas(personas: list[str]) -> list[str]:
     return list(personas)
 
 
-def _check_numbers(items: int, arms: tuple[str, ...], overlap: int, repeat: float) -> None:
-    if len(arms) != 2 or len(set(arms)) != 2 or not set(arms) <= set(ARM_NAMES):
-        raise InputError(
-            f"the arms are {', '.join(map(str, arms))[:80] or 'none'}; they must be two different ones of {', '.join(ARM_NAMES)}"
-        )
+def _check_numbers(items: int, overlap: int, repeat: float) -> None:
     if items > MOST_ITEMS:
         raise InputError(f"prompts times personas make {items} items; {MOST_ITEMS} are the most in one study")
     if not isinstance(overlap, int) or not 1 <= overlap <= MOST_OVERLAP:

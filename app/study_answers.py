@@ -34,6 +34,7 @@ class StudyAnswers:
         self._table, self._compare, self._serving = table, compare, serving
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
+        self._resting = False
 
     def prepare(self) -> None:
         """Sees to it that all open studies are being answered in the background; may be called at any time."""
@@ -41,6 +42,11 @@ class StudyAnswers:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="study-answers", daemon=True)
                 self._thread.start()
+        self.wake()
+
+    def rest(self) -> None:
+        """Ends the thread after the item that it is at: another model answers from now on."""
+        self._resting = True
         self.wake()
 
     def wake(self) -> None:
@@ -94,7 +100,7 @@ class StudyAnswers:
         return one, other
 
     def _work(self) -> None:
-        while True:
+        while not self._resting:
             self._serving.rest(VISITORS_FIRST_SECONDS)
             try:
                 found = self.answer_next()

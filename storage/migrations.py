@@ -4,7 +4,7 @@ import sqlite3
 
 from sqlite_utils import Database, Migrations
 
-from storage import tally_triggers
+from storage import ban_triggers, tally_triggers
 
 migrations = Migrations("plumbline")
 
@@ -312,3 +312,26 @@ def m009_sync(db: Database) -> None:
         not_null={"dataset", "last_synced", "fault", "unreadable", "compact"},
         defaults={"last_synced": "", "fault": "", "unreadable": 0, "compact": 0},
     )
+
+
+@migrations()
+def m010_owner(db: Database) -> None:
+    """Raters whose votes do not count, and versions that are one rater's own."""
+    versions = db["versions"]
+    versions.add_column("rater", str, not_null_default="")  # whose it is; empty: the page's
+    versions.create_index(["rater"])
+    db["bans"].create({"rater": str, "created": str, "reason": str}, pk="rater", not_null={"created", "reason"})
+    ban_triggers.make(db)
+
+
+@migrations()
+def m012_own_personas(db: Database) -> None:
+    """A saved persona is its rater's own until the owner of the page agrees to offer it to everybody; it may mix several principles."""
+    personas = db["personas"]
+    personas.add_column("weight", float, not_null_default=1.0)  # of its principle in the mix
+    personas.add_column("mix", str, not_null_default="[]")  # JSON list of {text, framing, weight}: what is mixed in
+    personas.add_column("link", str, not_null_default="")  # random: whoever knows it may read the persona
+    personas.add_column("public_wanted", int, not_null_default=0)
+    personas.add_column("public_approved", int, not_null_default=0)
+    # The oldest ones were saved when every persona was everybody's.
+    db.execute("update personas set public_wanted = 1, public_approved = 1, link = lower(hex(randomblob(12)))")

@@ -93,7 +93,11 @@ class AIVote:
 
 @dataclass(frozen=True)
 class SavedPersona:
-    """A persona that a person saved."""
+    """A persona that a person saved: theirs alone until it is offered to everybody and the owner of the page agrees.
+
+    weight, mix: several principles at once: the weight of `principle`, and the others as {text, framing, weight}.
+    link: random; whoever has it may read the persona.
+    """
 
     id: str
     rater: str
@@ -102,6 +106,11 @@ class SavedPersona:
     framing: str
     ratio: float
     created: str = ""
+    weight: float = 1.0
+    mix: tuple[dict[str, Any], ...] = ()
+    link: str = ""
+    public_wanted: bool = False
+    public_approved: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class Version:
         the original model, None not known. Training itself starts from the base, not from the parent.
     reference: the policy that the objective measured against: "base", or "" where nothing was trained here.
     origin: "refresh", "online" or "upload".
+    rater: whose own it is, so that nobody else may use it; "" is the page's.
     """
 
     id: str
@@ -129,6 +139,7 @@ class Version:
     parent: str | None = None
     reference: str = "base"
     origin: str = "refresh"
+    rater: str = ""
 
     @property
     def objective(self) -> str:

@@ -33,6 +33,20 @@ def test_one_mixture_has_one_name(text, weights, name):
     assert blends.name(weights) == name
 
 
+def test_expo_goes_from_the_original_model_through_the_version_and_beyond():
+    found = {alpha: blends.expo("v3", alpha) for alpha in (-1, -0.5, 0, 0.15, 2)}
+    assert found == {-1: "none", -0.5: "v3*0.5", 0: "v3", 0.15: "v3*1.15", 2: "v3*3"}
+    for alpha in (-1.05, 2.05):
+        with pytest.raises(InputError, match="must lie from -1, the original model, to 2"):
+            blends.expo("v3", alpha)
+
+
+def test_a_soup_is_written_in_the_order_of_its_versions_and_without_what_has_no_share():
+    assert blends.soup({"v10": 0.5, "v2": 0.5, "v4": 0.0}) == "v2*0.5+v10*0.5"
+    assert blends.soup({"v2": 0.0}) == "none"
+    assert blends.soup({"v2": 1 / 3, "v3": 1.0}) == "v2*0.333+v3"
+
+
 @given(st.dictionaries(st.integers(1, 999), st.integers(1, 3000), min_size=1, max_size=4))
 def test_a_name_reads_back_as_what_it_names(thousandths):
     weights = {f"v{number}": thousandths[number] / 1000 for number in sorted(thousandths)}

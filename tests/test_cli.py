@@ -14,7 +14,8 @@ import pytest
 
 from app.__main__ import main
 from app.model import LanguageModel
-from app.refresh.objectives import OBJECTIVES
+from app.refresh.methods import OBJECTIVES
+from app.refresh.methods import ONLINE as METHODS
 from storage.store import Store
 from tests import rounds
 
@@ -156,6 +157,8 @@ def test_refresh_from_a_file_makes_a_version_that_compare_takes(capsys: pytest.C
         "seconds",
         "published",
         "reason",
+        "rated",
+        "asked",
     ]
     assert (
         report["version"] == "v1"
@@ -191,7 +194,7 @@ def test_refresh_from_stored_choices_of_one_persona_or_all(capsys: pytest.Captur
     assert [version.scope for version in Store(tmp_path / "data").versions()] == ["", "pirate"]
 
 
-@pytest.mark.parametrize("objective", ["dpo", "ipo", "slic", None])
+@pytest.mark.parametrize("objective", ["slic", "ipo_sum", None])
 def test_version_tells_the_objective_that_it_was_learnt_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, objective: str | None
 ):
@@ -201,7 +204,7 @@ def test_version_tells_the_objective_that_it_was_learnt_with(
     report = printed(capsys, "refresh", "--pairs", str(pairs), "--epochs", "1", "--beta", "0.25", *asked, "--json")
     (version,) = Store(tmp_path / "data").versions()
     assert (version.settings["objective"], version.settings["beta"]) == (objective or "dpo", 0.25)
-    start = {"dpo": math.log(2), "ipo": 4.0, "slic": 1.0}[objective or "dpo"]
+    start = {"dpo": math.log(2), "ipo_sum": 4.0, "slic": 1.0}[objective or "dpo"]
     assert report["losses"][0] == pytest.approx(start, abs=1e-3)
 
 
@@ -211,6 +214,18 @@ def test_unknown_objective_is_told_with_the_known_ones(capsys: pytest.CaptureFix
     told = capsys.readouterr().err.splitlines()[-1]
     assert "--objective: invalid choice: 'ppo'" in told
     assert re.findall(r"\w+", told.partition("choose from")[2]) == list(OBJECTIVES)
+
+
+def test_answers_rated_by_themselves_stand_in_the_file_beside_pairs(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    pairs = write_pairs(tmp_path / "pairs.jsonl")
+    with pairs.open("a") as file:
+        file.write('{"prompt": "What is air?", "completion": "Air.", "label": false}\n')
+        file.write('{"prompt": "What is air?", "completion": "Ahoy, air."}\n')
+    asked = ("refresh", "--pairs", str(pairs), "--epochs", "1", "--json")
+    assert [printed(capsys, *asked, "--objective", name)["rated"] for name in ("dpo", "ulma")] == [0, 2]
+    report = printed(capsys, *asked, "--objective", "ca", "--reward", "length")
+    assert report["rated"] == 2 and report["asked"] == "The reward of this answer is -1.0."
+    assert Store(tmp_path / "data").versions()[0].settings["reward"] == "length"
 
 
 @pytest.mark.parametrize(
@@ -504,9 +519,29 @@ def test_online_without_json_tells_every_step(capsys: pytest.CaptureFixture[str]
     assert {vote.principle for vote in Store(tmp_path / "data").ai_votes()} == {"Answer as a pirate."}
 
 
+def test_a_method_of_its_own_stands_in_the_version(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    prompts, pairs = write_prompts(tmp_path / "prompts.txt"), write_pairs(tmp_path / "pairs.jsonl", 9)
+    command = [*ONLINE, "--persona", "curt", "--prompts", prompts, "--method", "sapo"]
+    assert "'sapo' learns from choices that there are already" in refused(capsys, *command)
+    report = printed(capsys, *command, "--pairs", str(pairs), "--ema-decay", "0.9", "--json")
+    assert report["pairs"] >= 2 and report["win_rate"]["n"] == 3
+    (version,) = Store(tmp_path / "data").versions()
+    assert (version.settings["method"], version.settings["ema_decay"], version.reference) == ("sapo", 0.9, "ema")
+    assert Store(tmp_path / "data").ai_votes("curt") == [], "the judge only measured"
+
+
+def test_an_unknown_method_is_told_with_the_known_ones(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main([*ONLINE, "--persona", "curt", "--method", "ppo"])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "--method: invalid choice: 'ppo'" in told
+    assert re.findall(r"\w+", told.partition("choose from")[2]) == list(METHODS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ([*ONLINE, "--persona", "curt", "--method", "optune", "--regenerate", "0"], "regenerate is 0.0"),
         ([*ONLINE, "--persona", "nobody"], "'nobody' does not exist"),
         ([*ONLINE, "--principle", " "], "the principle is empty"),
         ([*ONLINE, "--persona", "curt", "--steps", "0"], "steps is 0"),

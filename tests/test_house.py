@@ -41,7 +41,11 @@ def test_decoding_knows_token_ids_only():
 
 
 @pytest.mark.parametrize(
-    "module", ["app.decoding.rules", "app.decoding.amulet", "app.decoding.guidance", "app.refresh.objectives"]
+    "module",
+    [
+        *("app.decoding.rules", "app.decoding.amulet", "app.decoding.guidance"),
+        *("app.refresh.objectives", "app.refresh.likelihoods"),
+    ],
 )
 def test_pure_maths_loads_torch_and_nothing_else(module: str):
     assert foreign(module) - foreign("torch") == {"app"}
@@ -66,9 +70,15 @@ def test_adapter_folders_and_pairs_and_prompts_know_no_model():
     assert not foreign(
         "app.blends",
         "app.prompts",
+        "app.refresh.caps",
         "app.refresh.pairs",
         "app.refresh.pair_files",
         "app.refresh.pair_rows",
+        "app.refresh.methods",
+        "app.refresh.refresh_settings",
+        "app.refresh.rewards",
+        "app.refresh.labels",
+        "app.objective_options",
         "app.errors",
         "app.settings",
     ) & {
@@ -93,7 +103,12 @@ def test_only_the_page_knows_gradio():
 
 
 def test_the_sync_knows_no_model_and_no_page():
-    assert not foreign("app.hub", "app.sync_command") & {"torch", "transformers", "peft", "gradio"}
+    assert not foreign("app.hub", "app.sync_command", "app.deploy", "app.deploy_command") & {
+        "torch",
+        "transformers",
+        "peft",
+        "gradio",
+    }
 
 
 def test_storage_and_votes_do_not_know_the_hub():
@@ -102,7 +117,8 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
-    names += ["pull_render", "share_render", "sweep_render", "compare_panes"]
+    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes", "owner_render"]
+    names += ["learn_render", "timeline_render", "charts"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
@@ -115,16 +131,27 @@ def test_the_pull_is_drawn_without_a_model():
     assert not foreign("app.ui.pull_render", "app.ui.share_render", "app.example") & {"torch", "transformers", "gradio"}
 
 
+def test_what_choices_teach_and_how_curves_are_drawn_know_no_model():
+    loaded = foreign(
+        "app.insights.lessons", "app.insights.texts", "app.ui.charts", "app.ui.timeline_render", "app.blends"
+    )
+    assert not loaded & {"torch", "transformers", "gradio", "scipy", "statsmodels", "sqlite_utils"}
+
+
 def test_votes_personas_and_turns_know_no_model():
     modules = (
         "app.label",
         "app.share",
         "app.catalogue",
+        "app.persona_offers",
         "app.worker",
         "app.visits",
         "app.raters",
         "app.consent",
         "app.far_first",
+        "app.authority",
+        "app.bans",
+        "app.log_tail",
     )
     assert not foreign(*modules, "app.study_prompts") & {"torch", "transformers", "gradio"}
 
@@ -142,3 +169,9 @@ def test_managing_versions_and_checking_their_files_know_no_model():
         *("torch", "transformers", "peft", "gradio"),
     }
     assert not foreign("app.refresh.adapter_files") & {"storage", "sqlite_utils"}
+
+
+def test_plans_figures_and_reports_of_an_evaluation_know_no_model_and_no_database():
+    modules = ("report", "tables", "questions", "contestants", "journal")
+    loaded = foreign(*(f"app.evaluation.{name}" for name in modules), "app.evaluate_command")
+    assert not loaded & {"transformers", "peft", "sklearn", "gradio", "storage", "sqlite_utils"}

@@ -14,11 +14,18 @@ from hypothesis import strategies as st
 from app.errors import InputError, NotAllowedError, NotFoundError
 from app.import_pairs import ImportPairs
 from app.refresh import pair_files
-from app.refresh.pair_files import read_pairs
+from app.refresh.pair_files import read_rows
 from app.refresh.pair_rows import pair_of
 from app.refresh.pairs import make_pair
 from storage.imported import imported
 from storage.store import Store
+
+
+def read_pairs(path):
+    pairs, rated = read_rows(path)
+    assert rated == []
+    return pairs
+
 
 USER = {"role": "user", "content": "Why is the sky blue?"}
 GOOD = {"role": "assistant", "content": "Air scatters short waves more."}

@@ -10,8 +10,9 @@ from app.insights import share
 from app.insights.agreement import agreement, alpha, counts_of
 from app.insights.power import EFFECTS, votes_missing, votes_needed
 from app.insights.rates import clustered_share
-from app.insights.regression import Effect, adjusted, marks, words
+from app.insights.regression import Effect, adjusted
 from app.insights.strengths import Duel, strengths
+from app.insights.texts import marks, words
 
 # --- agreement
 

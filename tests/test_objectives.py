@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from app.refresh.objectives import OBJECTIVES, answer_logps, dpo_loss, ipo_mean_loss, slic_loss
+from app.refresh.objectives import PAIR_LOSSES, answer_logps, dpo_loss, ipo_mean_loss, ipo_sum_loss, slic_loss
+from app.refresh.refresh_settings import RefreshSettings
+from app.refresh.row_losses import Rows, likelihood_weights, row_losses
 from tests.models import make_tokenizer
 
 BETA = 0.1
@@ -84,13 +86,12 @@ def test_ipo_of_means_by_hand():
 
     first:  a / 4 = 0.25   b / 2  = -0.25   d = 0.5    (0.5 - 5)^2  = 20.25
     second: a / 5 = -0.4   b / 10 = 0.1     d = -0.5   (-0.5 - 5)^2 = 30.25
-    of sums, which is one token each: d = 1.5, -3:  (1.5 - 5)^2 = 12.25   (-3 - 5)^2 = 64
+    of sums: d = 1.5, -3:  (1.5 - 5)^2 = 12.25   (-3 - 5)^2 = 64
     The rewards are DPO's: of sums either way.
     """
     losses, *rewards = ipo_mean_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA, **TOKENS)
     assert losses.tolist() == pytest.approx([20.25, 30.25], abs=1e-5)
-    ones = {name: torch.ones(2) for name in TOKENS}
-    summed, *_ = ipo_mean_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA, **ones)
+    summed, *_ = ipo_sum_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA)
     assert summed.tolist() == pytest.approx([12.25, 64.0], abs=1e-5)
     _, *dpos = dpo_loss(POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(rewards, dpos, strict=True))
@@ -172,9 +173,10 @@ def test_slic_pulls_with_beta_up_to_the_margin_and_with_nothing_beyond():
 @pytest.mark.parametrize("beta", [0.1, 5.0])
 def test_where_policy_and_reference_agree_the_loss_is_the_same_for_every_pair(beta, smoothing):
     """And pulls chosen answers up, rejected ones down."""
-    expected = {"dpo": math.log(2), "ipo": 1 / (4 * beta**2), "slic": 1.0}
-    assert expected.keys() == OBJECTIVES.keys()
-    for name, loss_of in OBJECTIVES.items():
+    target = 1 / (4 * beta**2)
+    expected = {"dpo": math.log(2), "ipo": target, "ipo_sum": target, "slic": 1.0}
+    assert expected.keys() == PAIR_LOSSES.keys()
+    for name, loss_of in PAIR_LOSSES.items():
         chosen, rejected = POLICY_CHOSEN.clone().requires_grad_(), POLICY_REJECTED.clone().requires_grad_()
         lengths = TOKENS if name == "ipo" else {}
         losses, *rewards = loss_of(chosen, rejected, POLICY_CHOSEN, POLICY_REJECTED, beta, smoothing, **lengths)
@@ -265,7 +267,7 @@ def our_loss(trainer, batch, smoothing, objective="dpo", beta=BETA):
         reference = masked_logps(model(**inputs).logits, batch["input_ids"], batch["completion_mask"]).chunk(2)
     chosen_tokens, rejected_tokens = batch["completion_mask"].sum(1).chunk(2)
     lengths = {"chosen_tokens": chosen_tokens, "rejected_tokens": rejected_tokens} if objective == "ipo" else {}
-    losses, chosen, rejected = OBJECTIVES[objective](*policy, *reference, beta, smoothing, **lengths)
+    losses, chosen, rejected = PAIR_LOSSES[objective](*policy, *reference, beta, smoothing, **lengths)
     return losses.mean().item(), (chosen - rejected) / beta
 
 
@@ -304,7 +306,7 @@ def test_every_objective_is_trls(trl_trainer, objective, loss_type, labels):
         theirs = their_loss(trl_trainer, batch, loss_types=[loss_type], beta=beta)
         ours, d = our_loss(trl_trainer, batch, 0.0, objective, beta)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
-        others = {name: our_loss(trl_trainer, batch, 0.0, name, beta)[0] for name in OBJECTIVES}
+        others = {name: our_loss(trl_trainer, batch, 0.0, name, beta)[0] for name in PAIR_LOSSES}
         assert all(abs(ours - loss) > 1e-2 for name, loss in others.items() if name != objective), others
     assert ((beta * d) > 1).any() and ((beta * d) < 1).any(), (
         "every pair on one side of the hinge would hide half of it"
@@ -322,3 +324,38 @@ def test_label_smoothing_is_trls_loss_with_that_share_of_labels_turned_round(trl
     # Its "robust" loss (2403.00409) weighs the same two terms the other way: ((1 - e) right - e wrong) / (1 - 2e).
     robust = their_loss(trl_trainer, batch, loss_types=["robust"], label_smoothing=0.1)
     assert ours == pytest.approx(0.8 * robust + 0.2 * wrong, abs=1e-4)
+
+
+def test_aihf_is_trls_loss_with_likelihood_beside_it_and_fa_that_alone(trl_trainer):
+    """TRL's "sft" is the mean over all tokens of the chosen answers, ours the sum of an answer's, so that weights differ by tokens."""
+    batch = next(iter(trl_trainer.get_train_dataloader()))
+    model = trl_trainer.accelerator.unwrap_model(trl_trainer.model)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        with model.disable_adapter():
+            base = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    policy, reference = (
+        torch.stack(masked_logps(found, batch["input_ids"], batch["completion_mask"]).chunk(2))
+        for found in (logits, base)
+    )
+    tokens = torch.stack(batch["completion_mask"].sum(1).chunk(2))
+    count = tokens.shape[1]
+    rows = Rows(
+        tokens,
+        torch.tensor([[1.0], [0.0]]).expand(2, count),
+        torch.zeros(count),
+        torch.ones(count),
+        torch.ones(count) > 0,
+    )
+
+    def ours(**values):
+        settings = RefreshSettings(beta=BETA, **values)
+        return row_losses(policy, reference, rows, likelihood_weights(rows, settings), settings).mean().item()
+
+    weight = 0.3
+    theirs = their_loss(trl_trainer, batch, loss_types=["sigmoid", "sft"], loss_weights=[1.0, weight])
+    a_sum = weight * count / tokens[0].sum().item()
+    assert ours(objective="aihf", demonstration_weight=a_sum) == pytest.approx(theirs, rel=1e-4)
+    likelihood = their_loss(trl_trainer, batch, loss_types=["sft"], loss_weights=[1.0])
+    assert ours(objective="fa") * count / tokens[0].sum().item() == pytest.approx(likelihood, rel=1e-4)
+    assert abs(theirs - ours(objective="dpo")) > 1e-2

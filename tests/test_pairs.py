@@ -6,8 +6,15 @@ from itertools import pairwise
 import pytest
 
 from app.errors import InputError, NotFoundError
-from app.refresh.pair_files import read_pairs
+from app.refresh.pair_files import read_rows
 from app.refresh.pairs import FEWEST_PAIRS, HELD_OUT_SHARE, Pair, make_pair, split
+
+
+def read_pairs(path):
+    pairs, rated = read_rows(path)
+    assert rated == []
+    return pairs
+
 
 GOOD = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
 USER, ASSISTANT = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}

@@ -85,7 +85,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"personas": ["pirate", "pirate"]}, "each only once"),
     ({"arms": ("baseline", "baseline")}, "two different ones"),
     ({"arms": ("baseline",)}, "two different ones"),
-    ({"arms": ("baseline", "amulet")}, "the arms are baseline, amulet"),
+    ({"arms": ("baseline", "nothing")}, "the arms to vote on are baseline, nothing"),
     ({"overlap": 0}, "the overlap is 0"),
     ({"overlap": 1.5}, "the overlap is 1.5"),
     ({"overlap": 51}, "from 1 to 50"),

@@ -12,7 +12,7 @@ from app.decoding.engine import decode
 from app.errors import InputError, checked
 from app.model import LanguageModel
 from app.prompts import SYSTEM_TEXT
-from app.refresh.objectives import OBJECTIVES
+from app.refresh.methods import OBJECTIVES
 from app.refresh.pairs import make_pair
 from app.refresh.trainer import RefreshSettings, encode, logps, margins, share_above_zero, train
 
@@ -183,7 +183,7 @@ def test_the_loss_of_a_step_is_that_of_its_pairs_before_it(llama, objective):
 
 def test_settings_know_the_objectives_that_there_are():
     assert list(OBJECTIVES) == list(get_args(RefreshSettings.model_fields["objective"].annotation))
-    with pytest.raises(InputError, match="objective is 'ppo': input should be 'dpo', 'ipo' or 'slic'"):
+    with pytest.raises(InputError, match=r"objective is 'ppo': input should be 'dpo', 'ipo', .*'rwr' or 'ca'"):
         checked(RefreshSettings, objective="ppo")
 
 

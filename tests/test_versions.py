@@ -29,7 +29,7 @@ from app.refresh.adapter_files import CARD, CONFIG, WEIGHTS, check, unpack
 from app.refresh.adapters import AdapterFolder
 from app.services import Services, build
 from app.settings import Settings
-from app.ui import render
+from app.ui.timeline_render import timeline
 from app.upload_version import ON_TRIAL
 from storage.records import Version
 from storage.store import Store
@@ -487,21 +487,23 @@ def test_table_tells_the_lineage_and_escapes_every_text():
         "v2", origin="upload", settings={"rank": 2}, metrics={}, pairs_train=0, pairs_heldout=0, parent=None
     )
     trained = a_version("v1", scope=HOSTILE, parent="")
-    table = render.versions([uploaded, trained], {"v1": ["", HOSTILE]}, {"": "all personas"})
-    assert "<script" not in table and "&lt;script&gt;" in table
+    shown = timeline([uploaded, trained], {"v1": ["", HOSTILE]}, {"": "all personas"})
+    assert "<script" not in shown and "&lt;script&gt;" in shown
     for told in (
         *(
             "v1 (in use for all personas, ",
-            "12, 4",
-            "the original model",
+            "12 pairs learnt, 4 kept aside",
+            "came after the original model",
             "ipo, seed 7",
             "before 50% (95 % interval 30% to 95%, n = 4)",
         ),
-        *("after 75%", "brought from elsewhere", "not measured", "not known", "2026-01-02 03:04"),
+        *("after 75%", "brought from elsewhere", "not measured", "came after not known", "2026-01-02 03:04"),
     ):
-        assert told in table, told
-    assert table.count("<tr>") == 3 and table.count("<td>") == 14
-    assert render.versions([], {}, {}).count("<table") == 0
+        assert told in shown, told
+    # Newest first, and down at the end what all of them come from.
+    assert shown.index("<b>v2") < shown.index("<b>v1") < shown.index("<b>The original model")
+    assert shown.count("<li>") + shown.count("<li ") == 3 and shown.count("pl-inuse") == 1
+    assert "<li" not in timeline([], {}, {})
 
 
 def test_numbers_count_on_over_deletions(shelf: tuple[Store, AdapterFolder, ManageVersions]):

@@ -40,10 +40,9 @@ class ImplicitJudge:
         answers = [self._model.answer_ids(text) for text in (first, second)]
         if answers[0] == answers[1]:
             return Preference(None, 0.0, Cost())
-        system, *turns = with_system(messages)
         # The same system text on both sides, as in `app.prompts`: the ratio then holds the principle and nothing else.
-        led = self._model.chat_ids([{**system, "content": f"{system['content']} {principle}"}, *turns])
-        plain = self._model.chat_ids([system, *turns])
+        led = self._model.chat_ids(with_system(messages, principle))
+        plain = self._model.chat_ids(with_system(messages))
         led_logps, plain_logps = self._logps([(c, a) for c in (led, plain) for a in answers]).view(2, 2)
         lengths = torch.tensor([max(1, len(answer)) for answer in answers])
         scores = ((led_logps - plain_logps) / lengths).tolist()

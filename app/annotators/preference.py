@@ -40,11 +40,13 @@ class Preference:
     choice: "first", "second", or None: the annotator cannot tell, or its choice hangs on the order of the answers.
     margin: score of the first less score of the second, in the annotator's own unit; None where it gives no score.
     cost: what it took.
+    scores: of the first and of the second, which may be compared between prompts; None where it gives none.
     """
 
     choice: Choice | None
     margin: float | None
     cost: Cost
+    scores: tuple[float, float] | None = None
 
 
 class Annotator(Protocol):
@@ -64,5 +66,5 @@ def by_scores(first: float, second: float, cost: Cost) -> Preference:
     """The answer with the higher score."""
     margin = first - second
     if not abs(margin) > NO_DIFFERENCE:  # said this way round, no score at all (nan) is no choice either
-        return Preference(None, margin, cost)
-    return Preference("first" if margin > 0 else "second", margin, cost)
+        return Preference(None, margin, cost, (first, second))
+    return Preference("first" if margin > 0 else "second", margin, cost, (first, second))

@@ -15,6 +15,9 @@ ARM_NAMES = ("baseline", "principle_prompted", "linear_aligned")
 # Other methods of the field, for whoever asks for them by name.
 FURTHER_ARMS = ("amulet", "adapter_guided")
 ALL_ARMS = ARM_NAMES + FURTHER_ARMS
+# No rule for one token: whole answers, of which a judge keeps one. `build_arms` does not know it; see `app.best_of_arm`.
+BEST_OF = "best_of_n"
+OFFERED_ARMS = (*ALL_ARMS, BEST_OF)
 
 
 class DecodeSettings(BaseModel):
@@ -31,6 +34,7 @@ class DecodeSettings(BaseModel):
         prompted arm.
     guide_weight, guide_top_k: see `guidance.guided_logits`; how much the adapter counts, and how many tokens there are to choose
         from.
+    best_of_count: how many answers the arm best_of_n chooses from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +53,7 @@ class DecodeSettings(BaseModel):
     amulet_steps: int = Field(60, ge=1, le=100)
     guide_weight: float = Field(1.0, ge=0, le=5, allow_inf_nan=False)
     guide_top_k: int = Field(10, ge=1, le=256)
+    best_of_count: int = Field(4, ge=2, le=32)
 
 
 @dataclass(frozen=True)

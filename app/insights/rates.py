@@ -62,11 +62,12 @@ def clustered_share(successes: np.ndarray, counts: np.ndarray, seed: int = 0) ->
     raters = len(counts)
     if raters < 2:
         return plain
-    low, high = np.quantile(_drawn_shares(successes, counts, seed), _expanded(raters))
+    low, high = np.quantile(drawn_ratios(successes, counts, seed), expanded(raters))
     return Share(plain.value, plain.n, (min(plain.interval[0], float(low)), max(plain.interval[1], float(high))))
 
 
-def _drawn_shares(successes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+def drawn_ratios(successes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    """Sums over clusters, drawn with replacement, divided by their counts: one ratio a drawing."""
     generator, raters = np.random.default_rng(seed), len(counts)
     step = max(1, AT_ONCE // raters)
     draws = min(DRAWS, max(FEWEST_DRAWS, step))
@@ -77,7 +78,8 @@ def _drawn_shares(successes: np.ndarray, counts: np.ndarray, seed: int) -> np.nd
     return np.concatenate(shares)
 
 
-def _expanded(clusters: int) -> tuple[float, float]:
+def expanded(clusters: int) -> tuple[float, float]:
+    """The two quantiles that make a 95 % percentile interval as wide as so few clusters ask for, at least 2."""
     from scipy.stats import norm, t
 
     tail = float(norm.cdf(-math.sqrt(clusters / (clusters - 1)) * t.ppf(0.975, clusters - 1)))

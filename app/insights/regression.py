@@ -1,6 +1,5 @@
 """What is left of a preference once side, length and markdown are accounted for: logistic regression by statsmodels. Knows numbers only."""
 
-import re
 import warnings
 from dataclasses import dataclass
 
@@ -13,7 +12,6 @@ FEWEST_OF_EACH = 5  # of wins and of losses: below, a fit says next to nothing
 STEEPEST = (
     8.0  # log-odds of a coefficient, of standardised size; beyond, the outcome is as good as told by it (separation)
 )
-MARKS = re.compile(r"^ {0,3}#{1,6} |^\s*(?:[-*+]|\d+[.)]) |\*\*[^*\n]+\*\*|__[^_\n]+__", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,6 @@ class Adjusted:
     length: Effect | None = None
     markdown: Effect | None = None
     fault: str = ""
-
-
-def words(text: str) -> int:
-    """Words of a text, as spaces divide it; one at least, so that it has a logarithm."""
-    return max(1, len(text.split()))
-
-
-def marks(text: str) -> int:
-    """Headers, list items and bold places of a markdown text."""
-    return len(MARKS.findall(text))
 
 
 def adjusted(

@@ -92,10 +92,14 @@ class AdapterFolder:
         """
         folder = self._folder(version)
         if not folder.is_dir():
-            raise NotFoundError(
-                f"the adapter version {version!r} does not exist in {self.root}; give one that is listed, or 'none'"
-            )
+            raise self.absent(version)
         return folder
+
+    def absent(self, version: str) -> NotFoundError:
+        """The error of a version that is not there."""
+        return NotFoundError(
+            f"the adapter version {version!r} does not exist in {self.root}; give one that is listed, or 'none'"
+        )
 
     def unused(self, version: str) -> str:
         """The first name from `version` on that has no folder: a process killed before it listed its version leaves one behind."""

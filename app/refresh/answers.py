@@ -7,7 +7,7 @@ from torch import Tensor
 
 from app.errors import InputError
 from app.model import LanguageModel
-from app.prompts import with_system
+from app.prompts import Message, with_system
 from app.refresh.objectives import answer_logps
 from app.refresh.packing import pack
 from app.refresh.pairs import Pair
@@ -17,11 +17,22 @@ TOKENS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """Token ids of the prompt's chat and of both answers with the token that ends them."""
+    """Token ids of the prompt's chat and of both answers with the token that ends them. One of the two may be empty: then the row is
+    a single answer, chosen if it was liked, rejected if not.
+
+    doubt: the chance that the choice is mistaken, as far as it is known of this one.
+    weight: how much the choice counts beside others.
+    rewards: of the chosen and of the rejected answer.
+    demonstration: whether a person wrote the chosen answer.
+    """
 
     context: list[int]
     chosen: list[int]
     rejected: list[int]
+    doubt: float = 0.0
+    weight: float = 1.0
+    rewards: tuple[float, float] = (1.0, 0.0)
+    demonstration: bool = False
 
     @property
     def tokens(self) -> int:
@@ -29,32 +40,44 @@ class EncodedPair:
         return len(self.context) + len(self.chosen) + len(self.rejected)
 
 
-def encode(model: LanguageModel, pairs: list[Pair]) -> list[EncodedPair]:
+def encode(model: LanguageModel, pairs: list[Pair], asked: str = "") -> list[EncodedPair]:
     """Token ids of pairs, on prompts without a principle; a system message of the pair's own is kept in place of ours.
+
+    Args:
+        model: whose token ids they are.
+        pairs: choices.
+        asked: a sentence that every prompt's system text ends with, as it would with a principle.
 
     Raises:
         InputError: a pair is longer than the model can read.
     """
-    encoded = []
-    for number, pair in enumerate(pairs, start=1):
-        try:
-            context = model.chat_ids(with_system(pair.messages))
-        except InputError as error:
-            raise InputError(f"pair {number}: {error}") from error
-        item = EncodedPair(context, model.answer_ids(pair.chosen), model.answer_ids(pair.rejected))
-        longest = len(item.context) + max(len(item.chosen), len(item.rejected))
-        if longest > model.context_length:
-            raise InputError(
-                f"pair {number} is {longest} tokens long; this model reads {model.context_length}: leave it out or shorten it"
-            )
-        encoded.append(item)
-    return encoded
+    return [
+        encode_row(model, f"pair {number}", pair.messages, pair.chosen, pair.rejected, asked)
+        for number, pair in enumerate(pairs, start=1)
+    ]
+
+
+def encode_row(
+    model: LanguageModel, name: str, messages: list[Message], chosen: str | None, rejected: str | None, asked: str = ""
+) -> EncodedPair:
+    """Token ids of one row, in which one of the answers may be missing; `name` is what an error calls it, the rest as `encode`."""
+    try:
+        context = model.chat_ids(with_system(messages, asked))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    row = EncodedPair(context, *([] if text is None else model.answer_ids(text) for text in (chosen, rejected)))
+    longest = len(row.context) + max(len(row.chosen), len(row.rejected))
+    if longest > model.context_length:
+        raise InputError(
+            f"{name} is {longest} tokens long; this model reads {model.context_length}: leave it out or shorten it"
+        )
+    return row
 
 
 def logps(model: LanguageModel, pairs: list[EncodedPair], adapter: str | None) -> tuple[Tensor, Tensor]:
     """Summed log-probabilities of chosen and rejected answers, each of shape (pairs,), in one forward.
 
-    A pair is one row with its prompt read once where the model `takes_masks`; else two rows.
+    A pair is one row with its prompt read once where the model `takes_masks`; else two rows. An answer that is missing has 0.
     """
     if model.takes_masks:
         summed = _summed(model, [(pair.context, [pair.chosen, pair.rejected]) for pair in pairs], adapter)

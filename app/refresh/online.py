@@ -1,14 +1,14 @@
-"""Online AI feedback (OAIF, arXiv 2402.04792): two answers from the current policy, an annotator chooses, one gradient step, again.
+"""The online loop (OAIF, arXiv 2402.04792, and its kin): pairs from the current policy, one gradient step, again, until it stops.
 
-The loop is a generator, so that whoever owns the model can do other things between. It knows chats, answers and annotators; it
-knows no database, no versions and no page.
+The loop is a generator, so that whoever owns the model can do other things between. Where a step's pairs come from stands in
+`sources`. It knows chats, answers and annotators; it knows no database, no versions and no page.
 """
 
 import random
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,28 +18,26 @@ from app.decoding.arms import DecodeSettings
 from app.insights import Share, share
 from app.model import LanguageModel
 from app.prompts import with_system
-from app.refresh.answers import EncodedPair, logps, micro_batches
-from app.refresh.feedback import Judged, Judgement, OnlineSettings, OnlineStep
+from app.refresh.answers import EncodedPair, encode
+from app.refresh.drawing import Hand, Prompt, Source
+from app.refresh.feedback import Judged, OnlineSettings, OnlineStep
 from app.refresh.judging import Asking, Question, ask
 from app.refresh.learner import Learner
+from app.refresh.methods import ONLINE
+from app.refresh.pairs import Pair
 from app.refresh.sampling import sample_answers
+from app.refresh.sources import source_of
 from app.worker import Wait
 
 ROWS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class _Prompt:
-    messages: list[Message]
-    context: list[int]
 
 
 class OnlineLoop:
     """The loop over one fresh adapter, which starts as the original model. Whoever stops early should `drop_adapter`.
 
     Args:
-        model: the policy under the adapter, the reference without it.
-        annotator, principle: who chooses, and what they go by (framed).
+        model: the policy under the adapter, the base without it.
+        annotator, principle: who chooses, or where the method needs no judge only measures, and what they go by (framed).
         settings: how it learns and when it stops.
         adapter: the name of the new adapter.
         pool: where an annotator that waits for a network is asked; None asks it between two yields.
@@ -63,25 +61,42 @@ class OnlineLoop:
         self.after: list[str] = []
 
     def run(
-        self, prompts: list[list[Message]], held_out: list[list[Message]]
+        self, prompts: list[list[Message]], held_out: list[list[Message]], pairs: Sequence[Pair] = ()
     ) -> Iterator[Wait | Asking | Judged | OnlineStep | None]:
-        """Learns from answers to `prompts` and measures itself on `held_out`; None only gives way.
+        """Learns from answers to `prompts`, or from `pairs` where the method does, and measures itself on `held_out`, which no pair
+        should be of; None only gives way.
 
         Raises:
-            InputError: a prompt leaves no room for an answer.
+            InputError: a prompt leaves no room for an answer, a pair is too long, or the method needs pairs and there are none.
             ModelError: the annotator cannot be asked.
         """
-        settings, began = self._settings, time.monotonic()
+        settings = self._settings
         training, kept_aside = self._read(prompts), self._read(held_out)
-        self.before = yield from self._greedy(kept_aside, None)
+        pairs = list(pairs) if ONLINE[settings.method].pairs else []
+        given = [(p.messages, row) for p, row in zip(pairs, encode(self._model, pairs), strict=True)]
         learner = Learner(self._model, settings.learner(), self._adapter, settings.steps)
-        chance = random.Random(settings.seed)
-        order = _endless(training, chance)
+        try:
+            hand = Hand(
+                self._sampled,
+                self._preferences,
+                self._model.decode,
+                learner,
+                self._adapter,
+                random.Random(settings.seed),
+            )
+            source = source_of(settings, hand, training, given)
+            yield from self._learn(learner, source, kept_aside)
+        finally:
+            learner.close()
+
+    def _learn(
+        self, learner: Learner, source: Source, kept_aside: list[Prompt]
+    ) -> Generator[Wait | Asking | Judged | OnlineStep | None, None, None]:
+        settings, began = self._settings, time.monotonic()
+        self.before = yield from self._greedy(kept_aside, None)
         best, stale, stopped = 0.5, 0, ""
         for step in range(1, settings.steps + 1):
-            batch = [next(order) for _ in range(settings.prompts_per_step)]
-            seeds = [chance.getrandbits(62) for _ in range(2 * len(batch))]
-            made = yield from self._step(learner, step, batch, seeds)
+            made = yield from self._step(learner, source, step)
             win_rate = (yield from self._win_rate(kept_aside)) if step % settings.evaluate_every == 0 else None
             if step == settings.steps:
                 stopped = "steps"
@@ -101,45 +116,39 @@ class OnlineLoop:
                 return
 
     def _step(
-        self, learner: Learner, step: int, batch: list[_Prompt], seeds: list[int]
+        self, learner: Learner, source: Source, step: int
     ) -> Generator[Wait | Asking | Judged | None, None, OnlineStep]:
-        twice = [prompt for prompt in batch for _ in range(2)]
-        answers = yield from self._sampled(twice, self._adapter, seeds)
-        texts = [self._model.decode(ids) for ids in answers]
-        # Answers 2i and 2i + 1 are those to prompt i.
-        questions = [Question(p.messages, *texts[2 * i : 2 * i + 2]) for i, p in enumerate(batch)]
-        preferences = yield from self._preferences(questions)
-        yield Judged([Judgement(step, q, p) for q, p in zip(questions, preferences, strict=True) if p])
-        sampled = [EncodedPair(p.context, *answers[2 * i : 2 * i + 2]) for i, p in enumerate(batch)]
-        reference = yield from self._logps(sampled, None)
-        policy = yield from self._logps(sampled, self._adapter)
-        firsts = [i for i, p in enumerate(preferences) if p and p.choice == "first"]
-        seconds = [i for i, p in enumerate(preferences) if p and p.choice == "second"]
-        pairs = [sampled[i] for i in firsts] + [_turned(sampled[i]) for i in seconds]
-        of_pairs = torch.cat([reference[:, firsts], reference.flip(0)[:, seconds]], dim=1)
-        learnt = learner.step(pairs, of_pairs) if pairs else None
+        drawn = yield from source.draw(step)
+        base = yield from learner.logps(drawn.written, None)
+        policy = yield from learner.logps(drawn.written, self._adapter)
+        learnt = None
+        if drawn.rows:
+            reference = _known(drawn.rows, drawn.written, base) if learner.reference_policy.adapter is None else None
+            if reference is None:
+                reference = yield from learner.logps(drawn.rows, learner.reference_policy.adapter)
+            learnt = learner.step(drawn.rows, reference)
         yield None
-        written = sum(map(len, answers))
+        lengths = [len(answer) for row in drawn.written for answer in (row.chosen, row.rejected) if answer]
         return OnlineStep(
             step=step,
             steps=self._settings.steps,
             loss=learnt and learnt.loss,
             margin=learnt and learnt.margin,
-            kept=len(pairs),
-            dropped=len(batch) - len(pairs),
-            tokens=written / len(answers),
-            kl=float((policy - reference).sum()) / written,
+            kept=len(drawn.rows),
+            dropped=drawn.dropped,
+            tokens=sum(lengths) / len(lengths) if lengths else None,
+            kl=float((policy - base).sum()) / sum(lengths) if lengths else None,
         )
 
-    def _read(self, prompts: list[list[Message]]) -> list[_Prompt]:
-        return [_Prompt(messages, self._model.chat_ids(with_system(messages))) for messages in prompts]
+    def _read(self, prompts: list[list[Message]]) -> list[Prompt]:
+        return [Prompt(messages, self._model.chat_ids(with_system(messages))) for messages in prompts]
 
-    def _greedy(self, prompts: list[_Prompt], adapter: str | None) -> Generator[None, None, list[str]]:
+    def _greedy(self, prompts: list[Prompt], adapter: str | None) -> Generator[None, None, list[str]]:
         answers = yield from self._sampled(prompts, adapter, None)
         return [self._model.decode(ids) for ids in answers]
 
     def _sampled(
-        self, prompts: list[_Prompt], adapter: str | None, seeds: list[int] | None
+        self, prompts: list[Prompt], adapter: str | None, seeds: list[int] | None
     ) -> Generator[None, None, list[list[int]]]:
         # Without seeds: greedy.
         settings = DecodeSettings(
@@ -167,7 +176,7 @@ class OnlineLoop:
         self._cost = sum((preference.cost for preference in given), self._cost)
         return preferences
 
-    def _win_rate(self, prompts: list[_Prompt]) -> Generator[Wait | Asking | None, None, Share]:
+    def _win_rate(self, prompts: list[Prompt]) -> Generator[Wait | Asking | None, None, Share]:
         self.after = yield from self._greedy(prompts, self._adapter)
         # The policy's answer stands first and second in turn, so that a lean of the annotator to one side evens out.
         sides = [
@@ -183,24 +192,23 @@ class OnlineLoop:
                 wins += (1 + bool(new.strip()) - bool(old.strip())) / 2
         return share(wins, len(prompts))
 
-    def _logps(self, pairs: list[EncodedPair], adapter: str | None) -> Generator[None, None, Tensor]:
-        # Of both answers, shape (2, pairs).
-        found = torch.empty(2, len(pairs), device=self._model.device)
-        for indices in micro_batches(pairs):
-            with torch.no_grad():
-                found[:, indices] = torch.stack(logps(self._model, [pairs[i] for i in indices], adapter))
-            yield None
-        return found
-
     def _can_pay(self, questions: int) -> bool:
         spent = self._cost.prompt_tokens + self._cost.completion_tokens
         return spent + questions * spent / max(1, self._asked) <= self._settings.max_judge_tokens
 
 
-def _endless(prompts: list[_Prompt], order: random.Random) -> Iterator[_Prompt]:
-    while True:
-        yield from order.sample(prompts, len(prompts))
-
-
-def _turned(pair: EncodedPair) -> EncodedPair:
-    return EncodedPair(pair.context, chosen=pair.rejected, rejected=pair.chosen)
+def _known(rows: list[EncodedPair], written: list[EncodedPair], found: Tensor) -> Tensor | None:
+    """What was found of written answers, shape (2, written), in the order of the rows, shape (2, rows), so that nothing is computed
+    twice; None where a row has another answer."""
+    of = {
+        (tuple(row.context), tuple(answer)): found[side, i]
+        for i, row in enumerate(written)
+        for side, answer in enumerate((row.chosen, row.rejected))
+    }
+    asked = [
+        [(tuple(row.context), tuple(row.chosen)) for row in rows],
+        [(tuple(row.context), tuple(row.rejected)) for row in rows],
+    ]
+    if not all(key in of for side in asked for key in side):
+        return None
+    return torch.stack([torch.stack([of[key] for key in side]) for side in asked])

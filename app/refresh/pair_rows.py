@@ -1,11 +1,11 @@
-"""One row in TRL's preference format as a pair: explicit or implicit prompt, strings or messages. Knows no files."""
+"""One row in TRL's preference format as a pair, explicit or implicit prompt, or in its unpaired one as a rated answer. Knows no files."""
 
 import re
 from itertools import takewhile
 from typing import Any
 
 from app.prompts import Message
-from app.refresh.pairs import Pair, make_pair
+from app.refresh.pairs import Pair, Rated, make_pair, make_rated
 
 LONGEST_TEXT = 200_000
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -30,6 +30,22 @@ def pair_of(row: Any) -> Pair:
     if "prompt" in row:
         return make_pair(_prompt(row["prompt"]), _answer(row["chosen"], "chosen"), _answer(row["rejected"], "rejected"))
     return _implicit(row["chosen"], row["rejected"])
+
+
+def rated_of(row: dict[str, Any]) -> Rated:
+    """The answer that a row with `prompt` and `completion` holds: liked or not by its `label`, or a demonstration where there is no
+    label, or where `edited` says so, as in our own export.
+
+    Raises:
+        ValueError: the row holds none; the message says what is wrong with it.
+    """
+    if "prompt" not in row:
+        raise ValueError("the key 'prompt' is missing")
+    label = row.get("label", True)
+    if not isinstance(label, bool):
+        raise ValueError(f"label is {str(label)[:40]!r}, which is neither true nor false")
+    demonstration = "label" not in row or row.get("edited") is True
+    return make_rated(_prompt(row["prompt"]), _answer(row["completion"], "completion"), label, demonstration)
 
 
 def _implicit(chosen: Any, rejected: Any) -> Pair:

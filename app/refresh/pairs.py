@@ -1,4 +1,4 @@
-"""Preference pairs: what a pair is, and the held-out split. Knows no tensors, no database and no files; see `pair_files`."""
+"""Preference pairs and rated answers: what they are, and the held-out split. Knows no tensors, no database and no files; see `pair_files`."""
 
 import hashlib
 import json
@@ -25,12 +25,53 @@ class Pair:
     @property
     def messages(self) -> list[Message]:
         """The prompt as chat messages."""
-        return [{"role": role, "content": content} for role, content in self.prompt]
+        return _messages(self.prompt)
+
+    @property
+    def question(self) -> str:
+        """The prompt's last message."""
+        return self.prompt[-1][1]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """One answer that was judged by itself. `demonstration`: a person wrote it; `prompt` and `round` as in `Pair`."""
+
+    prompt: tuple[tuple[str, str], ...]
+    answer: str
+    liked: bool
+    demonstration: bool = False
+    round: str = ""
+
+    @property
+    def messages(self) -> list[Message]:
+        """The prompt as chat messages."""
+        return _messages(self.prompt)
+
+    @property
+    def question(self) -> str:
+        """The prompt's last message."""
+        return self.prompt[-1][1]
+
+
+def make_rated(
+    messages: list[Message], answer: str, liked: bool, demonstration: bool = False, round_id: str = ""
+) -> Rated:
+    """A rated answer from chat messages."""
+    return Rated(_prompt(messages), answer, liked, demonstration, round_id)
 
 
 def make_pair(messages: list[Message], chosen: str, rejected: str, round_id: str = "") -> Pair:
     """A pair from chat messages and two answers."""
-    return Pair(tuple((m["role"], m["content"]) for m in messages), chosen, rejected, round_id)
+    return Pair(_prompt(messages), chosen, rejected, round_id)
+
+
+def _prompt(messages: list[Message]) -> tuple[tuple[str, str], ...]:
+    return tuple((m["role"], m["content"]) for m in messages)
+
+
+def _messages(prompt: tuple[tuple[str, str], ...]) -> list[Message]:
+    return [{"role": role, "content": content} for role, content in prompt]
 
 
 def split(pairs: list[Pair], seed: int) -> tuple[list[Pair], list[Pair]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare import Comparison, Principle, Progress, Request
+from app.compare import VOTED_ARMS, Comparison, Principle, Progress, Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
-from app.errors import PlumblineError, checked
+from app.errors import InputError, PlumblineError, checked
 from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
 from app.rounds import SAME_MEANING
@@ -42,6 +42,8 @@ def add_endpoints(services: Services) -> None:
         blind: bool = False,
         rater: str = "",
         traces: bool = False,
+        principles: list[dict[str, Any]] | None = None,
+        voted_arms: str = ",".join(VOTED_ARMS),
     ) -> Iterator[dict[str, Any]]:
         """Answers one prompt by several arms of one model, telling on the way how far it is; who goes away ends it.
 
@@ -57,11 +59,14 @@ def add_endpoints(services: Services) -> None:
             max_new_tokens: the longest answer, in tokens.
             kl_budget: at most so many nats a token; 0 means no limit.
             adapter: "published", "none", a version such as v3, or a mixture such as v3*1.5 or v2*0.5+v4*0.5.
-            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided.
+            arms: names separated by commas: baseline, principle_prompted, linear_aligned, amulet, adapter_guided, best_of_n.
             blind: only the two arms to vote on, as first and second; which is which is told by /vote.
             rater: a secret of your own that later votes come with.
             traces: tell of every token what each context would have said (top 5), the KL to the prompted arm and the shift
                 against the baseline, in nats.
+            principles: several at once, each with text, and if need be framing and weight (-5 to 5, negative: away from it);
+                in place of persona and principle.
+            voted_arms: the two that a vote is about, first and second, separated by a comma.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -78,30 +83,35 @@ def add_endpoints(services: Services) -> None:
             settings = checked(
                 DecodeSettings, **values, seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed
             )
+            if persona:
+                services.catalogue.seen(persona, rater_of(rater))
+            asked = [*([{"text": principle, "framing": framing}] if principle else ()), *(principles or ())]
             request = checked(
                 Request,
                 messages=(("user", prompt),),
                 persona=persona,
-                principles=(checked(Principle, text=principle, framing=framing),) if principle else (),
+                principles=tuple(map(_principle, asked)),
                 arms=tuple(str(arms or "").split(",")),
+                voted_arms=tuple(str(voted_arms or "").split(",")),
                 settings=settings,
                 adapter=None if adapter == "published" else adapter,
                 blind=blind,
                 traces=traces,
             )
-            comparison = services.compare.start(request, rater_of(rater))
+            used = services.compare  # another model may take over meanwhile
+            comparison = used.start(request, rater_of(rater))
             told_at = time.monotonic()
-            for progress in services.compare.run(comparison):
+            for progress in used.run(comparison):
                 # Gradio can let go of who has gone only where something is told.
                 if not progress.done and time.monotonic() - told_at > SECONDS_BETWEEN_UPDATES:
                     told_at = time.monotonic()
-                    yield _told(services.model.name, comparison, progress)
+                    yield _told(used.model.name, comparison, progress)
         traced = {}
         if traces:
             token_ids = {arm: answer.token_ids for arm, answer in progress.answers.items()}
-            traced = {"traces": described(progress.traces, token_ids, services.model.decode)}
+            traced = {"traces": described(progress.traces, token_ids, used.model.decode)}
         round_id = comparison.round_id if comparison.is_kept else None
-        yield {**_told(services.model.name, comparison, progress), "round_id": round_id, **traced}
+        yield {**_told(used.model.name, comparison, progress), "round_id": round_id, **traced}
 
     def vote(
         round_id: str,
@@ -150,19 +160,21 @@ def add_endpoints(services: Services) -> None:
             "second_arm": None if hidden else round_.second_arm,
         }
 
-    def personas(like: str = "") -> list[dict[str, Any]]:
-        """Every persona that can be chosen, the library's and the saved ones.
+    def personas(like: str = "", rater: str = "") -> list[dict[str, Any]]:
+        """Every persona that can be chosen: the library's, what everybody is offered, and your own.
 
         Args:
             like: a way of answering in your own words; the personas nearest to it in meaning come first.
+            rater: your secret; the personas that you saved are told to nobody else.
 
         Returns:
             id, name, principle, framing, ratio; with `like` also nearness, the cosine of the meanings.
         """
+        own = rater_of(str(rater or ""))
         with errors_for_the_client():
             if not str(like or "").strip():
-                return [_described(persona) for persona in services.catalogue.all().values()]
-            found = services.catalogue.like(str(like))
+                return [_described(persona) for persona in services.catalogue.all(own).values()]
+            found = services.catalogue.like(str(like), own)
         return [{**_described(persona), "nearness": round(cosine, 3)} for persona, cosine in found]
 
     def rounds(like: str = "", count: int = 10, nearness: float = SAME_MEANING, token: str = "") -> dict[str, Any]:
@@ -205,12 +217,12 @@ def add_endpoints(services: Services) -> None:
             epochs: how often every pair is seen; -1 sees few pairs more often than many.
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
-            token: the owner's, where one is set; without it the version stays unpublished.
-            objective: dpo, ipo (of per-token means) or slic.
+            token: the owner's, where one is set; without it there is /my_refresh.
+            objective: dpo, ipo (of per-token means), ipo_sum, slic, ulma, aihf, hpo, fa, rwr or ca.
             with_imported: pairs that were imported, too.
 
         Returns:
-            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples.
+            version, pairs_train, pairs_heldout, before, after, losses, seconds, published, reason, samples, rated, asked.
         """
         with errors_for_the_client():
             settings = checked(
@@ -224,11 +236,7 @@ def add_endpoints(services: Services) -> None:
             )
             if persona:
                 services.catalogue.get(persona)
-            publish = may_publish(services, token)
-            pairs = services.learn.pairs(persona or None)
-            if with_imported:
-                pairs += services.learn.imported_pairs(persona or None)
-            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish)
+            *_, outcome = services.owner.refresh(persona, settings, token, with_imported)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:
@@ -248,6 +256,14 @@ def add_endpoints(services: Services) -> None:
     for function in (compare, vote, personas, rounds, publish):
         gr.api(function, api_name=function.__name__, concurrency_limit=16)
     gr.api(refresh, api_name="refresh", concurrency_limit=4)
+
+
+def _principle(given: Any) -> Principle:
+    if not isinstance(given, dict):
+        raise InputError(
+            f"a principle is {str(given)[:60]!r}; each of them is an object with text, and if need be framing and weight"
+        )
+    return checked(Principle, **{str(key): value for key, value in given.items()})
 
 
 def _told(model: str, comparison: Comparison, progress: Progress) -> dict[str, Any]:
@@ -277,10 +293,8 @@ def _described(persona: Persona | SavedPersona) -> dict[str, Any]:
 
 def may_publish(services: Services, token: str) -> bool:
     """A visitor may learn, and only the owner publishes; a wrong token is an error rather than a quiet refusal."""
-    if services.settings.admin_token is None:
-        return True
     if not token:
-        return False
+        return services.authority.is_open
     services.learn.authorise(token)
     return True
 

@@ -7,19 +7,20 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare import Principle, Request
+from app.catalogue import AnyPersona
+from app.compare import Request, principles_of
 from app.decoding.arms import DecodeSettings
 from app.errors import PlumblineError, checked
-from app.label import rater_of
-from app.prompts import FRAMINGS, frame
+from app.prompts import frame
 from app.services import Services
-from app.ui import render
-from personas import Persona
-from storage.records import SavedPersona
+from app.ui import persona_render, render
+from app.ui.arms_choice import build_arms_choice, chosen_arms
+from app.ui.persona_keep import Keep, build_keep, keep_filling
+from app.ui.persona_mix import EMPTY, FRAMING_LABELS, Mix, build_mix, mix_filling, principles_in
 
 OWN = ""
 FIRST_PERSONA = "pirate"
-FRAMING_LABELS = {"answer_as": "Answer as …", "the_reader_is": "The reader is …", "principle": "As I wrote it"}
+PLAIN_MIX = (1.0, *EMPTY, *EMPTY, *EMPTY)
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -35,6 +36,7 @@ class Form:
     principle: gr.Textbox
     framing: gr.Radio
     preview: gr.HTML
+    similar: gr.HTML
     prompt: gr.Textbox
     examples: list[gr.Button]
     run: gr.Button
@@ -47,23 +49,32 @@ class Form:
     length: gr.Slider
     seed: gr.Number
     version: gr.Dropdown
-    name: gr.Textbox
-    save: gr.Button
+    arms: gr.Dropdown
+    voted: gr.Dropdown
+    mix: Mix
+    keep: Keep
+
+    @property
+    def principles(self) -> list[gr.components.Component]:
+        return [self.principle, self.framing, *self.mix.fields]
 
     @property
     def filled(self) -> list[gr.components.Component]:
-        return [self.principle, self.framing, self.strength, self.preview, self.prompt, *self.examples]
+        said = [self.principle, self.framing, self.strength, self.preview, self.prompt]
+        return [*said, *self.examples, *self.mix.fields, *self.keep.filled]
 
     @property
     def asked(self) -> list[gr.components.Component]:
         return [
             *(self.prompt, self.persona, self.principle, self.framing, self.strength),
             *(self.temperature, self.top_p, self.budget, self.length, self.seed, self.blind, self.version),
+            *(self.arms, self.voted),
+            *self.mix.fields,
         ]
 
 
 def build_question(services: Services) -> dict[str, Any]:
-    """Lays out what is always visible: who answers, what is asked, how strongly."""
+    """Lays out what comes before the answers on every screen: what is asked, and who answers."""
     start = services.catalogue.all()[FIRST_PERSONA]
     made: dict[str, Any] = {}
     made["prompt"] = gr.Textbox(
@@ -71,12 +82,19 @@ def build_question(services: Services) -> dict[str, Any]:
     )
     with gr.Row(elem_classes="pl-examples"):
         made["examples"] = [gr.Button(text, size="sm", elem_classes="pl-example") for text in _examples(start)]
-    with gr.Row():
-        made["run"] = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120, scale=2)
-        made["stop"] = gr.Button("Stop", interactive=False, elem_id="stop", min_width=80, scale=1)
     made["persona"] = gr.Dropdown(
         persona_choices(services), value=start.id, label="Persona", elem_id="persona", filterable=True
     )
+    with gr.Row():
+        made["run"] = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120, scale=2)
+        made["stop"] = gr.Button("Stop", interactive=False, elem_id="stop", min_width=80, scale=1)
+    return made
+
+
+def build_principle(services: Services) -> dict[str, Any]:
+    """Lays out what may be changed: the principle, how strongly it pulls, and what is folded away."""
+    start = services.catalogue.all()[FIRST_PERSONA]
+    made: dict[str, Any] = {}
     made["principle"] = gr.Textbox(
         start.principle,
         label="Principle",
@@ -91,7 +109,8 @@ def build_question(services: Services) -> dict[str, Any]:
         label="How it enters the prompt",
         elem_id="framing",
     )
-    made["preview"] = gr.HTML(render.preview(frame(start.principle, start.framing)))
+    made["preview"] = gr.HTML(preview(start.principle, start.framing), elem_id="preview")
+    made["similar"] = gr.HTML(persona_render.similar([]), elem_id="similar", js_on_load=persona_render.CHOOSE_AND_ASK)
     made["strength"] = gr.Slider(
         0,
         5,
@@ -104,13 +123,12 @@ def build_question(services: Services) -> dict[str, Any]:
     made["blind"] = gr.Checkbox(
         False, label="Hide which is which (blind): two answers, sides drawn by lot", elem_id="blind"
     )
-    return made
+    return {**made, "mix": build_mix(), "keep": build_keep(), **_build_settings(services)}
 
 
-def build_settings(services: Services) -> dict[str, Any]:
-    """Lays out what is folded away."""
+def _build_settings(services: Services) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    with gr.Accordion("More settings", open=False):
+    with gr.Accordion("More settings", open=False, elem_id="settings"):
         made["temperature"] = gr.Slider(
             0, 2, value=0.5, step=0.05, label="Temperature", info="0 always takes the likeliest word"
         )
@@ -126,62 +144,44 @@ def build_settings(services: Services) -> dict[str, Any]:
             -1, label="Seed", info="-1: drawn by lot each time", precision=0, minimum=-1, elem_id="seed"
         )
         made["version"] = gr.Dropdown(
-            version_choices(services), value="published", label="Answers come from", elem_id="version"
+            version_choices(services),
+            value="published",
+            label="Answers come from",
+            info="Or a mixture in your own words, such as v3*1.5",
+            allow_custom_value=True,
+            elem_id="version",
         )
-        made["name"] = gr.Textbox(
-            label="Save this persona under a name", max_lines=1, max_length=60, elem_id="persona-name"
-        )
-        made["save"] = gr.Button("Save persona", elem_id="save-persona")
+        made |= build_arms_choice()
     return made
 
 
-def wire_form(form: Form, services: Services, status: gr.HTML, rater: gr.BrowserState) -> None:
-    """Connects the form's parts with each other; `status` tells what was saved."""
-
-    def choose_persona(persona_id: str) -> list[Any]:
-        return [gr.skip()] * len(form.filled) if persona_id == OWN else filling(services.catalogue.get(persona_id))
-
-    def save_persona(name: str, principle: str, framing: str, ratio: float, secret: str) -> list[Any]:
-        try:
-            saved = services.catalogue.save(name, principle, framing, ratio, rater_of(secret))
-        except PlumblineError as error:
-            return [gr.skip(), render.failure(error)]
-        return [
-            gr.Dropdown(persona_choices(services), value=saved.id),
-            render.status(f"The persona {saved.name} is saved."),
-        ]
-
-    form.persona.input(choose_persona, form.persona, form.filled, **QUIET)
-    # Not `input`: Gradio's text box gives that event for keys, not for text that is pasted.
-    for trigger in (form.principle.change, form.framing.change):
-        trigger(preview, [form.principle, form.framing], form.preview, trigger_mode="always_last", **QUIET)
+def wire_form(form: Form) -> None:
+    """Connects the example prompts with the prompt."""
     for button in form.examples:
         button.click(lambda text: text, button, form.prompt, **QUIET)
-    written = [form.name, form.principle, form.framing, form.strength, rater]
-    form.save.click(save_persona, written, [form.persona, status], **QUIET)
 
 
-def filling(persona: Persona | SavedPersona, prompt: str = "") -> list[Any]:
-    """What the form shows for a persona, in the order of `Form.filled`; with a prompt in place of its first example."""
-    shown = _examples(persona)
+def filling(persona: AnyPersona, prompt: str = "", rater: str = "") -> list[Any]:
+    """What the form shows for a persona, in the order of `Form.filled`.
+
+    Args:
+        prompt: in place of the persona's first example.
+        rater: who looks at it; one's own persona can be deleted and given away.
+    """
+    shown, mix = _examples(persona), mix_filling(principles_of(persona))
     return [
-        *(persona.principle, persona.framing, persona.ratio, preview(persona.principle, persona.framing)),
-        *(prompt or shown[0], *shown),
+        *(persona.principle, persona.framing, persona.ratio, preview(persona.principle, persona.framing, mix)),
+        *(prompt or shown[0], *shown, *mix, *keep_filling(persona, rater)),
     ]
 
 
-def preview(principle: str, framing: str) -> str:
-    """The principle as it will stand in the prompt, or what is wrong with it."""
+def preview(principle: str, framing: str, mixed: Sequence[Any] = PLAIN_MIX) -> str:
+    """The principles as they will stand in the prompts, or what is wrong with them."""
     try:
-        return render.preview(frame(principle, framing))
+        asked = principles_in(principle, framing, mixed)
+        return persona_render.added([{"text": frame(p.text, p.framing), "weight": p.weight} for p in asked])
     except PlumblineError as error:
         return render.failure(error)
-
-
-def is_unchanged(services: Services, persona_id: str, principle: str, framing: str) -> bool:
-    """Whether the fields still say what the persona says."""
-    persona = services.catalogue.get(persona_id)
-    return (persona.principle, persona.framing) == (principle.strip(), framing) and framing in FRAMINGS
 
 
 def request_of(
@@ -197,7 +197,8 @@ def request_of(
     Raises:
         InputError, NotFoundError: a value is out of bounds, or the persona does not exist.
     """
-    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version = asked
+    prompt, persona, principle, framing, ratio, temperature, top_p, budget, length, seed, blind, version, *rest = asked
+    arms, voted, *mixed = rest
     settings = checked(
         DecodeSettings,
         ratio=ratio,
@@ -207,34 +208,39 @@ def request_of(
         max_new_tokens=length,
         seed=random.SystemRandom().randrange(2**31) if seed is None or seed == -1 else seed,
     )
-    known = persona if persona != OWN and is_unchanged(services, persona, principle, framing) else OWN
+    principles = principles_in(principle, framing, mixed)
+    is_unchanged = persona != OWN and principles == principles_of(services.catalogue.get(persona))
     return Request(
         messages=(*map(tuple, said), ("user", prompt)),
-        persona=known,
-        principles=() if known else (Principle(text=principle, framing=framing),),
+        persona=persona if is_unchanged else OWN,
+        principles=() if is_unchanged else principles,
         settings=settings,
         adapter=None if version == "published" else version,
         blind=blind,
+        **chosen_arms(arms, voted, blind=blind),
         traces=traces and not blind,
     )
 
 
-def refreshed_choices(services: Services) -> list[gr.Dropdown]:
-    """The persona and version menus as they are now: others may have saved or learnt something."""
-    return [gr.Dropdown(persona_choices(services)), gr.Dropdown(version_choices(services))]
+def refreshed_choices(services: Services, rater: str) -> list[gr.Dropdown]:
+    """The persona and version menus as they are now: the rater's own among them, and what others may have learnt."""
+    return [gr.Dropdown(persona_choices(services, rater)), gr.Dropdown(version_choices(services, rater))]
 
 
-def persona_choices(services: Services) -> list[tuple[str, str]]:
-    """The persona menu."""
-    return [*((p.name, id_) for id_, p in services.catalogue.all().items()), ("Write my own", OWN)]
+def persona_choices(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    """The persona menu of a rater."""
+    return [*((p.name, id_) for id_, p in services.catalogue.all(rater).items()), ("Write my own", OWN)]
 
 
-def version_choices(services: Services) -> list[tuple[str, str]]:
-    """The menu of versions."""
-    learnt = [(f"{v.id}: learnt from {v.pairs_train} choices", v.id) for v in services.versions.listed()]
+def version_choices(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    """The menu of versions: those that anybody may use, and the rater's own."""
+    learnt = [
+        (f"{v.id}: {'your own, ' if v.rater else ''}learnt from {v.pairs_train} choices", v.id)
+        for v in services.versions.listed(rater)
+    ]
     return [("what is published for the persona", "published"), ("the original model", "none"), *learnt]
 
 
-def _examples(persona: Persona | SavedPersona) -> list[str]:
+def _examples(persona: AnyPersona) -> list[str]:
     everyday = ("How do I make good coffee?", "Why is the sky blue?", "How do I save money?")
     return [*getattr(persona, "example_prompts", ()), *everyday][:3]

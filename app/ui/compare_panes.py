@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.compare import Comparison, Progress
-from app.decoding.arms import ARM_NAMES
+from app.compare import VOTED_ARMS, Comparison, Progress
+from app.decoding.arms import BEST_OF, OFFERED_ARMS
 from app.decoding.streaming import pieces
 from app.traces import described
 from app.ui.pull_render import Pull
-from app.ui.render import ARM_EXPLANATIONS, ARM_TITLES, Pane
+from app.ui.render import ARM_EXPLANATIONS, ARM_TITLES, Pane, arm_title
 from storage.records import Answer, Round
 
 ALIGNED = "linear_aligned"
@@ -20,15 +20,15 @@ def open_panes(
     answers: dict[str, Answer], arms: tuple[str, ...], ratio: float, picked: str = "", pull: Pull | None = None
 ) -> list[Pane]:
     """The panes of arms that are not hidden; `pull` is of the aligned one."""
-    steps = {"baseline": 0.0, "principle_prompted": 1.0, ALIGNED: 1.0 + ratio}
+    steps = {"baseline": 0.0, "principle_prompted": 1.0, ALIGNED: 1.0 + ratio, BEST_OF: 1.0}
     return [
         Pane(
-            ARM_TITLES[arm],
-            ARM_EXPLANATIONS[arm],
+            arm_title(arm),
+            ARM_EXPLANATIONS.get(arm.partition(" @ ")[0], ""),
             answers.get(arm),
             arm,
             arm == picked,
-            steps[arm],
+            steps.get(arm.partition(" @ ")[0]),
             pull if arm == ALIGNED else None,
         )
         for arm in arms
@@ -69,16 +69,20 @@ def whole_pull(progress: Progress, decode: Callable[[list[int]], str]) -> Pull |
 def revealed_panes(round_: Round, choice: str, pull: Pull | None = None) -> list[Pane]:
     """The panes of a stored round whose arms may be told."""
     picked = {"first": round_.first_arm, "second": round_.second_arm}.get(choice, "")
-    order = (round_.first_arm, round_.second_arm) if round_.blind else ARM_NAMES
+    order = (
+        (round_.first_arm, round_.second_arm)
+        if round_.blind
+        else tuple(dict.fromkeys((*OFFERED_ARMS, *round_.answers)))
+    )
     arms = tuple(arm for arm in order if arm in round_.answers)
     return open_panes(round_.answers, arms, round_.settings.get("ratio", 0.0), picked, pull)
 
 
-def vote_label(choice: str, blind: bool) -> str:
-    """What a vote's button says."""
-    if blind or choice in ("tie", "both_bad"):
+def vote_label(choice: str, blind: bool, voted: tuple[str, ...] = VOTED_ARMS) -> str:
+    """What a vote's button says; `voted` are the two arms of an open comparison."""
+    if blind or choice in ("tie", "both_bad") or len(voted) != 2:
         return CHOICES[choice]
-    return f"{ARM_TITLES['baseline' if choice == 'first' else ALIGNED]} is better"
+    return f"{ARM_TITLES[voted[0 if choice == 'first' else 1]]} is better"
 
 
 def writing(others: int) -> str:
@@ -94,7 +98,8 @@ def in_line(place: int) -> str:
 def invitation(comparison: Comparison) -> str:
     """The line that asks for a vote."""
     source = f"the learnt version {comparison.adapter}" if comparison.adapter else "the original model"
-    question = "Which answer is better?" if comparison.request.blind else "Which is better, Plain or Aligned?"
+    first, second = arm_title(comparison.first_arm), arm_title(comparison.second_arm)
+    question = "Which answer is better?" if comparison.request.blind else f"Which is better, {first} or {second}?"
     return f"Written by {source}. {question}"
 
 
@@ -102,5 +107,5 @@ def thanks(choice: str, round_: Round) -> str:
     """The line after a vote; it tells what stood where."""
     if choice in ("first", "second"):
         arm = round_.first_arm if choice == "first" else round_.second_arm
-        return f"You preferred {ARM_TITLES[arm]} ({arm})."
+        return f"You preferred {arm_title(arm)} ({arm})."
     return "Noted: equally good." if choice == "tie" else "Noted: both are bad."

@@ -13,15 +13,17 @@ from app.label import rater_of
 from app.services import Services
 from app.ui import compare_panes as told
 from app.ui import pull_render, render
+from app.ui.arms_choice import in_order
 from app.ui.compare_form import (
     QUIET,
     Form,
+    build_principle,
     build_question,
-    build_settings,
     filling,
     request_of,
     wire_form,
 )
+from app.ui.persona_section import build_library, wire_personas
 from app.ui.share import RoundBar, build_bar, build_talk, round_links, wire_bar
 from app.ui.sweep_section import build_sweep_section
 
@@ -54,11 +56,12 @@ def build_compare_tab(
             gr.Button(f"{services.catalogue.get(id_).name}\n{prompt}", elem_classes="pl-tried")
             for id_, prompt in example.CARDS
         ]
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=4, min_width=300, elem_classes="pl-form"):
-            form = Form(**build_question(services), **build_settings(services))
-            run, stop = form.run, form.stop
-        with gr.Column(scale=11, min_width=680):
+    library = build_library(services)
+    # In the order in which a phone shows it and Tab walks it; on a desk the style sheet puts the form beside the answers.
+    with gr.Row(equal_height=False, elem_classes="pl-stage"):
+        with gr.Column(min_width=0, elem_classes="pl-ask"):
+            question = build_question(services)
+        with gr.Column(min_width=0, elem_classes="pl-answers") as beside:
             talk = build_talk()
             status = gr.HTML(render.status(example.INVITATION), elem_id="status")
             panes = gr.HTML(render.panes(_worked_example()), elem_id="panes")
@@ -71,11 +74,16 @@ def build_compare_tab(
             bar = RoundBar(**talk, **build_bar())
             pull = gr.Radio(PULLS, value="shift", label="Show the pull", elem_id="pull")
             gr.HTML(pull_render.legend())
-            build_sweep_section(services, form, bar.messages)
+        with gr.Column(min_width=0, elem_classes="pl-form"):
+            form = Form(**question, **build_principle(services))
+    with beside:
+        build_sweep_section(services, form, bar.messages, rater)
+    run, stop = form.run, form.stop
 
     def compare(*values: Any) -> Iterator[dict]:
         *asked, pull, said, secret = values
-        blind = dict(zip(form.asked, asked, strict=True))[form.blind]
+        values = dict(zip(form.asked, asked, strict=True))
+        blind, voted = values[form.blind], in_order(values[form.voted])
         yield {
             **{button: gr.Button(interactive=False) for button in (run, undo, bar.again, bar.go_on, *cards)},
             round_id: "",
@@ -83,17 +91,19 @@ def build_compare_tab(
             pull_shown: None,
             status: render.status(told.writing(services.serving.people())),
             **{
-                button: gr.Button(told.vote_label(choice, blind), interactive=False) for choice, button in votes.items()
+                button: gr.Button(told.vote_label(choice, blind, voted), interactive=False)
+                for choice, button in votes.items()
             },
         }
         idle = {**{button: gr.Button(interactive=True) for button in (run, *cards)}, stop: gr.Button(interactive=False)}
         try:
             request = request_of(services, asked, said, traces=pull != "off")
-            comparison = services.compare.start(request, rater_of(secret))
+            asked_of = services.compare  # another model may take over meanwhile
+            comparison = asked_of.start(request, rater_of(secret))
             # Stop needs the id that comes with it.
             yield {round_id: comparison.round_id, stop: gr.Button(interactive=True)}
             shown_at, progress, waited = 0.0, None, False
-            for progress in services.compare.run(comparison):
+            for progress in asked_of.run(comparison):
                 if progress.place:
                     yield {status: render.status(told.in_line(progress.place))}
                     waited = True
@@ -110,12 +120,12 @@ def build_compare_tab(
         if blind:
             finished, whole = told.running_panes(comparison, progress), None
         else:
-            whole = told.whole_pull(progress, services.model.decode)
+            whole = told.whole_pull(progress, asked_of.model.decode)
             finished = told.open_panes(progress.answers, comparison.arms, request.settings.ratio, pull=whole)
         yield {
             **idle,
             **{button: gr.Button(interactive=True) for button in (bar.again, *votes.values())},
-            bar.links: "" if blind else round_links(services.store.round(comparison.round_id)),
+            bar.links: "" if blind else round_links(services, services.store.round(comparison.round_id)),
             panes: render.panes(finished),
             pull_shown: whole,
             finished_at: time.monotonic(),
@@ -145,7 +155,7 @@ def build_compare_tab(
             **{button: gr.Button(interactive=False) for button in votes.values()},
             undo: gr.Button(interactive=not round_.blind),
             bar.go_on: gr.Button(interactive=stands.choice in ("first", "second")),
-            bar.links: round_links(round_),
+            bar.links: round_links(services, round_),
         }
 
     def take_back(id_: str, secret: str) -> dict:
@@ -160,7 +170,8 @@ def build_compare_tab(
             **{button: gr.Button(interactive=False) for button in (undo, bar.go_on)},
         }
 
-    wire_form(form, services, status, rater)
+    wire_form(form)
+    wire_personas(form, library, services, status, rater)
     pull.change(None, pull, None, js=SHOW_PULL, **QUIET)
     inputs = [*form.asked, pull, bar.messages, rater]
     after_vote = [panes, status, *votes.values(), undo, bar.go_on, bar.links]
@@ -175,7 +186,7 @@ def build_compare_tab(
         running.append(filled.then(compare, inputs, outputs, **begun))
     for each in running:
         each.failure(broken, None, [status, stop, run, *cards], **QUIET)
-    stop.click(services.compare.cancel, round_id, None, queue=False, **QUIET)
+    stop.click(lambda id_: services.compare.cancel(id_), round_id, None, queue=False, **QUIET)
     for choice, button in votes.items():
         handler = _with_choice(vote, choice)
         seen = [round_id, finished_at, pull_shown, rater]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from html import escape
 
 from app.import_pairs import ImportReport
-from app.ui.render import ARM_TITLES, FINISHED, status
+from app.ui.render import FINISHED, arm_title, status
 from storage.browse import Entry, Opened, Page
 from storage.imported import Source
 from storage.records import Round, Vote
@@ -54,7 +54,10 @@ def opened(found: Opened, persona_names: dict[str, str]) -> str:
         ("Model (revision)", f"{round_.model} ({round_.model_revision or 'not known'})"),
         ("Adapter version", round_.adapter or "the original model"),
         ("Decode settings", json.dumps(round_.settings, ensure_ascii=False)),
-        ("Sides", f"{'blind' if round_.blind else 'open'}: {_title(round_.first_arm)}, {_title(round_.second_arm)}"),
+        (
+            "Sides",
+            f"{'blind' if round_.blind else 'open'}: {arm_title(round_.first_arm)}, {arm_title(round_.second_arm)}",
+        ),
         ("Plumbline", round_.app_version),
     )
     talk = "".join(f'<p class="pl-quiet">{escape(m["role"])}</p><p>{_lines(m["content"])}</p>' for m in round_.messages)
@@ -66,7 +69,7 @@ def opened(found: Opened, persona_names: dict[str, str]) -> str:
 
 def judged(choice: str, first_arm: str, second_arm: str) -> str:
     """What a choice by side says of the arms."""
-    return JUDGED.get(choice) or f"{_title(first_arm if choice == 'first' else second_arm)} better"
+    return JUDGED.get(choice) or f"{arm_title(first_arm if choice == 'first' else second_arm)} better"
 
 
 def imported(report: ImportReport) -> str:
@@ -102,7 +105,7 @@ def many(count: int, what: str) -> str:
 
 def _answers(round_: Round) -> str:
     panes = "".join(
-        f'<section class="pl-pane pl-{escape(a.arm)}"><h3>{escape(_title(a.arm))}<code>{escape(a.arm)}</code></h3>'
+        f'<section class="pl-pane pl-{escape(a.arm)}"><h3>{escape(arm_title(a.arm))}<code>{escape(a.arm)}</code></h3>'
         f'<div class="pl-text">{escape(a.text)}</div><div class="pl-foot">{escape(_foot(round_, a.arm))}</div></section>'
         for a in round_.answers.values()
     )
@@ -139,11 +142,7 @@ def _vote(vote: Vote, found: Opened) -> tuple[str, ...]:
 
 
 def _arms(entry: Entry) -> str:
-    return f"{_title(entry.first_arm)}, {_title(entry.second_arm)}"
-
-
-def _title(arm: str) -> str:
-    return ARM_TITLES.get(arm, arm)
+    return f"{arm_title(entry.first_arm)}, {arm_title(entry.second_arm)}"
 
 
 def _persona(persona: str, names: dict[str, str]) -> str:

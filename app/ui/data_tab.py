@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.decoding.arms import ARM_NAMES
+from app.decoding.arms import OFFERED_ARMS
 from app.errors import PlumblineError
 from app.services import Services
 from app.ui import data_render, render
@@ -42,7 +42,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
         )
         choices = [("any", ANY), *((CHOICE_NAMES[c], c) for c in CHOICES), ("not voted on", NOT_VOTED)]
         choice = gr.Dropdown(choices, value=ANY, label="Choice", elem_id="data-choice")
-        arms = [("any", ANY), *((render.ARM_TITLES[arm], arm) for arm in ARM_NAMES)]
+        arms = [("any", ANY), *((render.ARM_TITLES[arm], arm) for arm in OFFERED_ARMS)]
         arm = gr.Dropdown(arms, value=ANY, label="Shown (arm)", elem_id="data-arm")
         rater = gr.Textbox(label="Voted by", placeholder="how a pseudonym begins", elem_id="data-rater")
     with gr.Row():
@@ -86,7 +86,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     filters = [token, text, how, persona, study, choice, arm, version, rater]
     outputs = [number, table, which, one]
-    tab.select(lambda: sync_line(services.sync.status()), None, kept, **quiet)
+    tab.select(lambda: sync_line(services.sync.status(), services.sync.loses_all), None, kept, **quiet)
     tab.select(refreshed, filters, [*outputs, persona, study, version], **quiet)
     for trigger in (show.click, text.submit, token.submit):
         trigger(lambda *values: find(0, *values), filters, outputs, **quiet)

@@ -7,7 +7,7 @@ from html import escape
 
 from app.raters import LabelShown
 from app.studies import Revealed, Task
-from app.ui.render import ARM_TITLES
+from app.ui.render import ARM_EXPLANATIONS, arm_title
 from app.visits import Visit
 from storage.records import Overview
 
@@ -163,9 +163,12 @@ def _preferred(items: list[Revealed]) -> str:
     tail = f", neither {_times(picked.count(''))}" if "" in picked else ""
     return (
         f'<div class="pl-card"><h3>What you preferred</h3><p>{", ".join(parts)}{tail}, in {len(items)} label{"" if len(items) == 1 else "s"}.</p>'
-        '<p class="pl-quiet">The same in words: Plain answers without the principle, Asked is told it in the prompt, '
-        "Aligned is pulled towards it word by word.</p></div>"
+        f'<p class="pl-quiet">The same in words. {" ".join(map(_explained, arms))}</p></div>'
     )
+
+
+def _explained(arm: str) -> str:
+    return f"<b>{escape(arm_title(arm))}</b>: {escape(ARM_EXPLANATIONS.get(arm, ''))}"
 
 
 def _times(count: int) -> str:
@@ -173,7 +176,7 @@ def _times(count: int) -> str:
 
 
 def _arm(arm: str) -> str:
-    return f"{escape(ARM_TITLES.get(arm, arm))} <code>({escape(arm)})</code>"
+    return f"{escape(arm_title(arm))} <code>({escape(arm)})</code>"
 
 
 def _pair(item: Revealed) -> str:

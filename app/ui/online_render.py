@@ -6,7 +6,8 @@ from app.annotators.preference import Cost
 from app.online import OnlineOutcome
 from app.refresh.feedback import OnlineStep
 from app.refresh.judging import Asking
-from app.ui.render import samples
+from app.ui.charts import chart
+from app.ui.learn_render import samples
 
 STOPPED = {
     "steps": "all steps are done",
@@ -14,7 +15,6 @@ STOPPED = {
     "tokens": "the judge's tokens were spent",
     "plateau": "the judge saw no more improvement",
 }
-WIDTH, HEIGHT, EDGE = 300, 110, 8
 
 
 def progress(steps: list[OnlineStep], asking: Asking | None) -> str:
@@ -52,16 +52,15 @@ def curves(steps: list[OnlineStep]) -> str:
     """Win rate, answer length and KL over the steps, as three small charts."""
     won = [(0, 0.5), *((s.step, s.win_rate.value) for s in steps if s.win_rate)]
     bars = [(s.step, *s.win_rate.interval) for s in steps if s.win_rate]
-    tokens = [(s.step, s.tokens) for s in steps]
-    kl = [(s.step, s.kl) for s in steps]
+    tokens = [(s.step, s.tokens) for s in steps if s.tokens is not None]
+    kl = [(s.step, s.kl) for s in steps if s.kl is not None]
     last = steps[-1].steps if steps else 1
     charts = [
-        _chart("Preferred to the start (win rate)", won, bars, (0.0, 1.0), last, "{:.0%}", level=0.5),
-        _chart("Length of its answers, in tokens", tokens, [], (0.0, _top(tokens, 1.0)), last, "{:.0f}"),
-        _chart(
+        chart("Preferred to the start (win rate)", won, (0.0, 1.0), last, "{:.0%}", level=0.5, bars=bars),
+        chart("Length of its answers, in tokens", tokens, (0.0, _top(tokens, 1.0)), last, "{:.0f}"),
+        chart(
             "Distance from the start (KL a token)",
             kl,
-            [],
             (min([0.0, *(v for _, v in kl)]), _top(kl, 0.01)),
             last,
             "{:.3f}",
@@ -72,43 +71,6 @@ def curves(steps: list[OnlineStep]) -> str:
 
 def _top(points: list[tuple[int, float]], least: float) -> float:
     return max([least, *(1.1 * value for _, value in points)])
-
-
-def _chart(
-    title: str,
-    points: list[tuple[int, float]],
-    bars: list[tuple[int, float, float]],
-    bounds: tuple[float, float],
-    last: int,
-    form: str,
-    level: float | None = None,
-) -> str:
-    low, high = bounds
-
-    def x(step: int) -> float:
-        return round(EDGE + (WIDTH - 2 * EDGE) * step / last, 1)
-
-    def y(value: float) -> float:
-        return round(EDGE + (HEIGHT - 2 * EDGE) * (high - value) / (high - low), 1)
-
-    now = form.format(points[-1][1]) if points else "not measured yet"
-    line = " ".join(f"{x(step)},{y(value)}" for step, value in points)
-    whiskers = "".join(
-        f'<line x1="{x(step)}" x2="{x(step)}" y1="{y(above)}" y2="{y(below)}" stroke="var(--pl-quiet)" stroke-width="1"/>'
-        for step, below, above in bars
-    )
-    dots = "".join(f'<circle cx="{x(step)}" cy="{y(value)}" r="2.5" fill="var(--pl-brass)"/>' for step, value in points)
-    dashes = (
-        ""
-        if level is None
-        else f'<line x1="0" x2="{WIDTH}" y1="{y(level)}" y2="{y(level)}" stroke="var(--pl-line)" stroke-dasharray="4 4"/>'
-    )
-    return (
-        f'<section class="pl-card"><h3>{escape(title)}</h3><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" width="100%" '
-        f'aria-label="{escape(title)}: {now} after {points[-1][0] if points else 0} steps">'
-        f'{dashes}{whiskers}<polyline points="{line}" fill="none" stroke="var(--pl-brass)" stroke-width="2"/>{dots}</svg>'
-        f'<div class="pl-quiet">now {now} · {form.format(low)} to {form.format(high)} over {last} steps</div></section>'
-    )
 
 
 def _cost(cost: Cost) -> str:

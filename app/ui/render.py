@@ -3,20 +3,26 @@
 from dataclasses import dataclass
 from html import escape
 
-from app.adapter_card import ORIGINS, measured, parent_name
 from app.errors import PlumblineError
-from app.insights import Share
-from app.learn import Outcome, Sample
-from app.refresh.trainer import Step
 from app.ui import pull_render
 from app.ui.pull_render import Pull
-from storage.records import Answer, Version
+from storage.records import Answer
 
-ARM_TITLES = {"baseline": "Plain", "principle_prompted": "Asked", "linear_aligned": "Aligned"}
+ARM_TITLES = {
+    "baseline": "Plain",
+    "principle_prompted": "Asked",
+    "linear_aligned": "Aligned",
+    "amulet": "Amulet",
+    "adapter_guided": "Re-ranked",
+    "best_of_n": "Best of n",
+}
 ARM_EXPLANATIONS = {
     "baseline": "The model answers without your principle.",
     "principle_prompted": "The same model is told the principle in its prompt.",
     "linear_aligned": "At every word, the difference that the principle makes is taken further. No training.",
+    "amulet": "At every word, the principle and the model play a short game until they settle (Amulet, arXiv 2502.19148). No training.",
+    "adapter_guided": "A learnt version re-ranks the original model's likeliest words; your principle is not told (PAD, arXiv 2410.04070).",
+    "best_of_n": "The asked model answers several times, and as its own judge keeps the answer that fits best (best of n). Slow.",
 }
 HEADER = """
 <header class="pl-head">
@@ -54,11 +60,25 @@ class Pane:
 
 def panes(items: list[Pane]) -> str:
     """The answers side by side; on a narrow screen below each other."""
-    return f'<div class="pl-panes">{"".join(_pane(item) for item in items)}</div>'
+    four = " pl-four" if len(items) == 4 else ""
+    return f'<div class="pl-panes{four}">{"".join(_pane(item) for item in items)}</div>'
+
+
+def arm_title(name: str) -> str:
+    """What a person calls an arm, with the version that answered where the name tells it, as `baseline @ v3` does."""
+    arm, _, version = name.partition(" @ ")
+    title = ARM_TITLES.get(arm, arm)
+    return f"{title} of {version}" if version else title
 
 
 def _pane(pane: Pane) -> str:
-    classes = " ".join(["pl-pane", *([f"pl-{pane.arm}"] if pane.arm else []), *(["pl-picked"] if pane.picked else [])])
+    classes = " ".join(
+        [
+            "pl-pane",
+            *([f"pl-{escape(pane.arm.partition(' @ ')[0])}"] if pane.arm else []),
+            *(["pl-picked"] if pane.picked else []),
+        ]
+    )
     term = f"<code>{escape(pane.arm)}</code>" if pane.arm else ""
     if pane.answer is None:
         text, foot = '<div class="pl-text pl-empty">The answer will appear here.</div>', ""
@@ -97,82 +117,3 @@ def failure(error: PlumblineError) -> str:
     """What a person can do something about, as a sentence in place of the status line."""
     text = str(error)
     return status(text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."), error=True)
-
-
-def preview(principle: str) -> str:
-    """The sentence as it will be added to the prompt."""
-    return f'<div class="pl-preview">Added to the prompt: <b>{escape(principle)}</b></div>'
-
-
-def training(step: Step) -> str:
-    """A progress bar with what the last step did."""
-    percent = round(100 * step.step / step.steps)
-    return (
-        f'<div class="pl-card" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" aria-label="Learning">'
-        f"<h3>Learning: step {step.step} of {step.steps}</h3>"
-        f'<div class="pl-bar"><i style="width:{percent}%"></i></div><div class="pl-quiet">loss {step.loss:.3f} · '
-        f"{step.accuracy:.0%} of this step's choices come out right</div></div>"
-    )
-
-
-def outcome(result: Outcome) -> str:
-    """Before and after on choices that were kept aside, and how plain answers changed."""
-    verdict = "pl-good" if result.published else "pl-bad"
-    return (
-        f'<div class="pl-card"><h3>Version {escape(result.version)}: {result.pairs_train} choices learnt in {result.seconds:.0f} s</h3>'
-        f'<p class="{verdict}">{escape(result.reason[:1].upper() + result.reason[1:])}.</p>'
-        f'<div class="pl-scroll"><table class="pl-table"><tr><th>Choices kept aside, that come out right</th><th>Share</th><th>95 % interval</th><th>n</th></tr>'
-        f"{_accuracy_row('before', result.before)}{_accuracy_row('after', result.after)}</table></div>"
-        f'<p class="pl-quiet">A handful of choices moves style, length and wording, not knowledge. An untrained model scores 50 %.</p></div>'
-        f"{samples(result.samples)}"
-    )
-
-
-def _accuracy_row(name: str, value: Share) -> str:
-    low, high = value.interval
-    return f"<tr><td>{name}</td><td>{value.value:.0%}</td><td>{low:.0%} to {high:.0%}</td><td>{value.n}</td></tr>"
-
-
-def samples(items: list[Sample]) -> str:
-    """The plain model's answers before and after, no principle in the prompt."""
-    rows = "".join(
-        f"<tr><td>{escape(s.prompt)}</td><td>{escape(s.before)}</td><td>{escape(s.after)}</td></tr>" for s in items
-    )
-    return (
-        '<div class="pl-card"><h3>Plain answers, before and after</h3><div class="pl-scroll"><table class="pl-table">'
-        f"<tr><th>Prompt</th><th>Before</th><th>After</th></tr>{rows}</table></div></div>"
-    )
-
-
-def versions(items: list[Version], uses: dict[str, list[str]], scope_names: dict[str, str]) -> str:
-    """All versions with their lineage as a table, newest first.
-
-    Args:
-        items: the versions.
-        uses: version -> the scopes that it is in use for.
-        scope_names: scope -> what a person calls it.
-    """
-    if not items:
-        return '<div class="pl-card pl-quiet">No version yet: the original model answers.</div>'
-    rows = "".join(_version_row(v, [scope_names.get(s, s) for s in uses.get(v.id, [])], scope_names) for v in items)
-    return (
-        '<div class="pl-card"><h3>Versions</h3><div class="pl-scroll"><table class="pl-table"><tr><th>Version</th><th>Of</th>'
-        "<th>Choices learnt, kept aside (pairs)</th><th>Came after (parent)</th><th>How (objective, seed)</th>"
-        f"<th>Kept-aside choices right, 95 % interval</th><th>Made (UTC)</th></tr>{rows}</table></div></div>"
-    )
-
-
-def _version_row(version: Version, used: list[str], scope_names: dict[str, str]) -> str:
-    trained = version.seed is not None
-    how = f" ({version.objective}, seed {version.seed})" if trained else ""
-    shares = [f"{name} {measured(version.metrics[name])}" for name in ("before", "after") if name in version.metrics]
-    cells = [
-        f"{version.id} (in use for {', '.join(used)})" if used else version.id,
-        scope_names.get(version.scope, version.scope),
-        f"{version.pairs_train}, {version.pairs_heldout}" if trained else "",
-        parent_name(version),
-        ORIGINS.get(version.origin, version.origin) + how,
-        "\n".join(shares) or "not measured",
-        version.created[:16].replace("T", " "),
-    ]
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.compare import Principle
 from app.errors import PlumblineError
 from app.label import rater_of
 from app.services import Services
@@ -15,6 +16,7 @@ from app.share import document
 from app.ui import compare_panes as told
 from app.ui import render, share_render
 from app.ui.compare_form import OWN, QUIET, Form, filling, persona_choices, preview
+from app.ui.persona_mix import mix_filling
 from storage.records import Round
 
 READ_ONLY = "A round that was shared, read only. Press Compare to have its prompt answered anew."
@@ -49,9 +51,10 @@ def build_bar() -> dict[str, Any]:
     return {"again": again, "go_on": go_on, "links": gr.HTML("", elem_id="links")}
 
 
-def round_links(round_: Round) -> str:
-    """The links of a round that may be told."""
-    return share_render.links(round_.id, round_.persona, document(round_))
+def round_links(services: Services, round_: Round) -> str:
+    """The links of a round that may be told; of its persona only where everybody may choose that."""
+    persona = round_.persona if round_.persona in services.catalogue.all() else ""
+    return share_render.links(round_.id, persona, document(round_))
 
 
 def wire_bar(
@@ -84,40 +87,44 @@ def wire_bar(
             ),
         }
 
-    def open_link(request: gr.Request) -> dict:
-        asked = dict(request.query_params)
+    def open_link(secret: str, request: gr.Request) -> dict:
+        asked, own = dict(request.query_params), rater_of(secret)
         try:
             if asked.get("r"):
-                return opened_round(services.share.shared(asked["r"]))
+                return opened_round(services.share.shared(asked["r"]), own)
             if asked.get("persona"):
-                persona = services.catalogue.get(asked["persona"])
-                chosen = gr.Dropdown(persona_choices(services), value=persona.id)
-                return {form.persona: chosen, **dict(zip(form.filled, filling(persona), strict=True))}
+                persona = services.catalogue.linked(asked["persona"], own)
+                # Somebody else's own persona is read by its link, and answered as words written on the spot.
+                value = persona.id if persona.id in services.catalogue.all(own) else OWN
+                chosen = gr.Dropdown(persona_choices(services, own), value=value)
+                return {form.persona: chosen, **dict(zip(form.filled, filling(persona, rater=own), strict=True))}
         except PlumblineError as error:
             return {status: render.failure(error)}
         return {status: gr.skip()}
 
-    def opened_round(round_: Round) -> dict:
-        known = services.catalogue.all()
+    def opened_round(round_: Round, own: str) -> dict:
+        known = services.catalogue.all(own)
         messages = [(m["role"], m["content"]) for m in round_.messages]
         if round_.persona in known:
-            filled = dict(zip(form.filled, filling(known[round_.persona], messages[-1][1]), strict=True))
-            filled[form.persona] = gr.Dropdown(persona_choices(services), value=round_.persona)
+            filled = dict(zip(form.filled, filling(known[round_.persona], messages[-1][1], own), strict=True))
+            filled[form.persona] = gr.Dropdown(persona_choices(services, own), value=round_.persona)
         else:
             principle = round_.principles[0]["text"]
+            mixed = mix_filling([Principle(**one) for one in round_.principles])
             filled = {
                 form.persona: OWN,
                 form.principle: principle,
                 form.framing: "principle",
                 form.prompt: messages[-1][1],
             }
-            filled[form.preview] = preview(principle, "principle")
+            filled |= dict(zip(form.mix.fields, mixed, strict=True))
+            filled[form.preview] = preview(principle, "principle", mixed)
         return {
             **filled,
             **_talking(bar, messages[:-1]),
             form.strength: round_.settings.get("ratio", 0.0),
             panes: render.panes(told.revealed_panes(round_, "")),
-            bar.links: round_links(round_),
+            bar.links: round_links(services, round_),
             status: render.status(READ_ONLY),
         }
 
@@ -130,7 +137,7 @@ def wire_bar(
         **QUIET,
     )
     by_link = [form.persona, *form.filled, bar.messages, bar.talk, bar.fresh, panes, bar.links, status]
-    demo.load(open_link, None, by_link, **QUIET)
+    demo.load(open_link, rater, by_link, **QUIET)
     with gr.Accordion("My rounds", open=False, elem_id="my-rounds") as mine:
         past = gr.HTML(share_render.history([]), elem_id="history")
     mine.expand(lambda secret: share_render.history(services.share.history(rater_of(secret))), rater, past, **QUIET)

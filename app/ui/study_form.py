@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.decoding.arms import OFFERED_ARMS, DecodeSettings
 from app.errors import PlumblineError, checked
 from app.services import Services
 from app.study_prompts import read_study_prompts
@@ -23,7 +23,7 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
     """
     usual = DecodeSettings()
     needs_token = services.settings.admin_token is not None
-    arms = [(f"{ARM_TITLES[arm]} ({arm})", arm) for arm in ARM_NAMES]
+    arms = [(f"{ARM_TITLES[arm]} ({arm})", arm) for arm in OFFERED_ARMS]
     with gr.Accordion("Make a study (for the owner of this page)", open=False, elem_id="study-form") as section:
         line = gr.HTML("", elem_id="study-status")
         token = gr.Textbox(label="Owner's token", type="password", visible=needs_token, elem_id="study-token")

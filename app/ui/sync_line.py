@@ -5,8 +5,18 @@ from html import escape
 from storage.log_outbox import SyncState
 
 
-def sync_line(state: SyncState) -> str:
-    """Says when the Hub sync last succeeded and what waits, and why it fails if it does."""
+def sync_line(state: SyncState, loses_all: bool = False) -> str:
+    """Says when the Hub sync last succeeded and what waits, and why it fails if it does.
+
+    Args:
+        state: of the sync.
+        loses_all: whether nothing outlives a restart, see `Sync.loses_all`.
+    """
+    if loses_all:
+        return (
+            '<p class="pl-bad" role="status">This Space forgets everything when it restarts: its disk is wiped then. To keep the votes, its owner sets '
+            "PLUMBLINE_SYNC_DATASET and PLUMBLINE_SYNC_TOKEN, or mounts a volume and sets PLUMBLINE_DATA to a folder on it.</p>"
+        )
     if not state.dataset:
         return '<p class="pl-quiet">Hub sync is off: everything is kept on this machine only.</p>'
     when = f"{state.last_synced[:16].replace('T', ' ')} UTC" if state.last_synced else "not yet"

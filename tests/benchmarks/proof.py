@@ -1,0 +1,127 @@
+"""`python -m tests.benchmarks.proof`: what the methods are worth on the starter, each part by one command, kept as JSON.
+
+strength: baseline < prompted < linearly aligned, over the ratio and under a KL budget; Amulet beside it, at equal cost and at equal
+fidelity. cost: the seconds of each arm. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers. blends: soups of
+two adapters, and ExPO past a half-trained one. A part that was killed goes on where it was, in the folder that it was given.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import proof_blends, proof_cost, proof_online
+from tests.benchmarks.machine import machine
+from tests.benchmarks.proof_run import evaluated, gain
+
+RESULTS = Path(__file__).parent / "results"
+PROMPTED = "principle_prompted"
+RATIOS = ("0.5", "1", "2", "3", "5", "10", "20")
+BUDGET = "0.5"
+ALPHAS = ("0.25", "0.5", "1", "2")
+ARMS = (
+    "baseline",
+    PROMPTED,
+    f"linear_aligned ratio={','.join(RATIOS)}",
+    f"linear_aligned kl_budget={BUDGET} ratio=5,20",
+    "linear_aligned kl_budget=0.1,1 ratio=20",
+    f"amulet amulet_alpha={','.join(ALPHAS)}",
+)
+
+
+def strength(work: Path, limit: int, arms: tuple[str, ...] = ARMS) -> dict[str, Any]:
+    """The order of the arms, where fluency breaks with and without a budget, and Amulet against linear alignment.
+
+    Args:
+        work: a folder for the evaluation.
+        limit: how many prompts, each under 12 principles.
+        arms: as `python -m app evaluate` takes them; fewer of them for a test.
+    """
+    results = evaluated(work, "--limit", str(limit), "--arms", *arms, "--against", PROMPTED, "baseline")
+    names = [figures["name"] for figures in results["figures"]]
+    ratios = [name for name in names if name.startswith("linear_aligned ratio=")]
+    budgets = [name for name in names if name.startswith(f"linear_aligned kl_budget={BUDGET} ")]
+    columns = ("markers", "classifier", "implicit")
+    return results | {
+        "order": {
+            column: {
+                "prompted minus baseline": gain(results, column, PROMPTED, "baseline"),
+                **{f"{name} minus prompted": gain(results, column, name, PROMPTED) for name in [*ratios, *budgets]},
+            }
+            for column in columns
+        },
+        "fluency breaks": {
+            "ratio alone": broken(results, ratios),
+            f"ratio under a budget of {BUDGET}": broken(results, budgets),
+        },
+        "amulet": [
+            against_linear(results, name, ratios, column)
+            for name in names
+            if name.startswith("amulet")
+            for column in columns
+        ],
+    }
+
+
+def broken(results: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The first of the arms whose share of fluent answers lies below the prompted arm's, its interval below 0; and every difference."""
+    gains = {name: gain(results, "fluent", name, PROMPTED) for name in names}
+    return {"first": next((name for name in names if gains[name]["high"] < 0), None), "fluent minus prompted": gains}
+
+
+def against_linear(results: dict[str, Any], name: str, ratios: list[str], column: str) -> dict[str, Any]:
+    """An arm beside the ratio whose fidelity is nearest to its own, in fidelity, in fluency and in cost."""
+    figures = {one["name"]: one for one in results["figures"]}
+    own = figures[name]["scores"][column]["value"]
+    near = min(ratios, key=lambda other: abs(figures[other]["scores"][column]["value"] - own))
+    sides = {}
+    for side, who in (("arm", name), ("linear", near)):
+        one = figures[who]
+        sides[side] = {
+            "name": who,
+            column: one["scores"][column],
+            "fluent": one["scores"]["fluent"],
+            **{cost: one[cost] for cost in ("words", "forwards", "seconds")},
+            **{f"{cost} of prompted": one[cost] / figures[PROMPTED][cost] for cost in ("forwards", "seconds")},
+        }
+    return {"by": column, **sides}
+
+
+PARTS = {
+    "strength": strength,
+    "cost": proof_cost.measure,
+    "online": proof_online.measure,
+    "blends": proof_blends.measure,
+}
+
+
+def measure(part: str, work: Path, limit: int) -> dict[str, Any]:
+    """One part, with what it was measured on.
+
+    Args:
+        part: a key of `PARTS`.
+        work: a folder, in which it goes on where it was killed.
+        limit: see the parts.
+    """
+    os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(work / "data")
+    return {"part": part, "limit": limit, "machine": machine(), **PARTS[part](work, limit)}
+
+
+def main() -> None:
+    """Runs the parts and keeps each beside the other results."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.proof", description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--limit", type=int, default=100, help="prompts of the own set; default: all 100")
+    parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for answers and adapters")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    options = parser.parse_args()
+    for part in options.parts:
+        found = measure(part, options.work / f"{part}-{options.limit}", options.limit)
+        file = options.results / f"proof-{part}.json"
+        file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"{part}: {file}")
+
+
+if __name__ == "__main__":
+    main()

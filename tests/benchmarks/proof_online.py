@@ -1,0 +1,157 @@
+"""The proof's online part: the same loop, told three things, and as many labels without the loop.
+
+The judge is the model itself (`app.annotators.implicit`) under a persona's principle; nothing else differs between two runs. Whether
+the policy went there is told by rules that the judge does not know: words, dashes, words of a loving grandmother.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.annotators.implicit import ImplicitJudge
+from app.decoding.arms import DecodeSettings
+from app.evaluation.questions import own_prompts
+from app.evaluation.scoring import follows, well_formed
+from app.insights import share
+from app.insights.means import clustered_mean
+from app.model import LanguageModel
+from app.prompts import Message, frame, with_system
+from app.refresh.answers import EncodedPair
+from app.refresh.feedback import OnlineSettings, OnlineStep
+from app.refresh.learner import Learner
+from app.refresh.online import ROWS_AT_ONCE, OnlineLoop
+from app.refresh.sampling import sample_answers
+from app.starter import CORPUS_FOLDER
+from app.starter.compose import load_topics
+from app.starter.voices import load_voices
+from personas import load_library
+
+TOLD = {"shorter": "curt", "warmer": "grandparent", "lists": "lister"}
+TRAINED_ON = 200
+SETTINGS = OnlineSettings(steps=40, prompts_per_step=8, evaluate_every=8, patience=1000, max_seconds=7200)
+
+
+def measure(work: Path, limit: int, settings: OnlineSettings = SETTINGS) -> dict[str, Any]:
+    """A curve for everything that the judge is told, online and offline.
+
+    Args:
+        work: where finished curves are kept.
+        limit: how many of the own prompts are held out to measure on.
+        settings: of both.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    curves = {}
+    for told, persona in TOLD.items():
+        for way, learn in (("online", online), ("offline", offline)):
+            kept = work / f"{told}-{way}.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(list(learn(LanguageModel.load("starter"), persona, limit, settings))))
+            curves[f"{told}, {way}"] = json.loads(kept.read_text())
+    return {"settings": settings.model_dump(), "told": TOLD, "curves": curves}
+
+
+def prompts(limit: int) -> tuple[list[list[Message]], list[list[Message]]]:
+    """Prompts of known topics to learn on, and own prompts to measure on."""
+    topics = random.Random(7).sample(load_topics(CORPUS_FOLDER / "topics"), TRAINED_ON)
+    asked = [topic["prompts"][0] for topic in topics], [question.prompt for question in own_prompts()[:limit]]
+    return tuple([[{"role": "user", "content": text}] for text in texts] for texts in asked)
+
+
+def principle_of(persona: str) -> str:
+    """What the judge is told."""
+    found = load_library()[persona]
+    return frame(found.principle, found.framing)
+
+
+def point(answers: list[str], **where: float) -> dict[str, Any]:
+    """What held-out answers are like: words, and by every rule, the judge's own among them, how many follow it."""
+    voices = load_voices(CORPUS_FOLDER / "voices")
+    words = torch.tensor([float(len(text.split())) for text in answers]).numpy()
+    mean = clustered_mean(words, torch.arange(len(answers)).numpy())
+    follow = {told: [follows(text, voices[persona]) for text in answers] for told, persona in TOLD.items()}
+    found = {told: share(sum(flags), len(flags)).__dict__ for told, flags in follow.items()}
+    found["well_formed"] = share(sum(well_formed(text, True) for text in answers), len(answers)).__dict__
+    return {**where, "words": mean.__dict__, **found}
+
+
+def online(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
+    """OAIF (arXiv 2402.04792); a point for the start and for every evaluation."""
+    training, held_out = prompts(limit)
+    loop = OnlineLoop(model, ImplicitJudge(model), principle_of(persona), settings, "proof")
+    labels = 0
+    for event in loop.run(training, held_out):
+        if isinstance(event, OnlineStep):
+            if event.step == 1:
+                yield point(loop.before, step=0, labels=0, seconds=0.0)
+            labels += settings.prompts_per_step
+            if event.win_rate:
+                won = {"win_rate": event.win_rate.__dict__, "kl": event.kl}
+                yield point(loop.after, step=event.step, labels=labels, seconds=event.seconds) | won
+
+
+def offline(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
+    """As many labels on answers of the start alone, and as many steps of the same DPO on them."""
+    training, held_out = prompts(limit)
+    yield point(greedy(model, held_out, None, settings), step=0, labels=0)
+    chance = random.Random(settings.seed)
+    order = [training[chance.randrange(len(training))] for _ in range(settings.steps * settings.prompts_per_step)]
+    judge, principle = ImplicitJudge(model), principle_of(persona)
+    learner = Learner(model, settings.learner(), "proof", settings.steps)
+    for step in range(1, settings.steps + 1):
+        asked = order[(step - 1) * settings.prompts_per_step : step * settings.prompts_per_step]
+        pairs = []
+        for messages, (first, second) in zip(asked, sampled_twice(model, asked, settings, chance), strict=True):
+            context = model.chat_ids(with_system(messages))
+            choice = judge.prefer(messages, principle, model.decode(first), model.decode(second)).choice
+            if choice:
+                pairs.append(EncodedPair(context, *((first, second) if choice == "first" else (second, first))))
+        if pairs:
+            learner.step(pairs, learner.reference(pairs))
+        if step % settings.evaluate_every == 0:
+            answers = greedy(model, held_out, "proof", settings)
+            yield point(answers, step=step, labels=step * settings.prompts_per_step)
+
+
+def sampled_twice(
+    model: LanguageModel, asked: list[list[Message]], settings: OnlineSettings, chance: random.Random
+) -> list[tuple[list[int], list[int]]]:
+    """Two answers of the original model to each prompt."""
+    contexts = [model.chat_ids(with_system(messages)) for messages in asked for _ in range(2)]
+    decode = decoding(model, settings, settings.temperature)
+    seeds = [chance.getrandbits(62) for _ in contexts]
+    answers = finished(sample_answers(model, contexts, None, decode, seeds))
+    return list(zip(answers[0::2], answers[1::2], strict=True))
+
+
+def greedy(
+    model: LanguageModel, asked: list[list[Message]], adapter: str | None, settings: OnlineSettings
+) -> list[str]:
+    """The greedy answers of the policy."""
+    decode, texts = decoding(model, settings, 0.0), []
+    for start in range(0, len(asked), ROWS_AT_ONCE):
+        contexts = [model.chat_ids(with_system(messages)) for messages in asked[start : start + ROWS_AT_ONCE]]
+        texts += map(model.decode, finished(sample_answers(model, contexts, adapter, decode, [0] * len(contexts))))
+    return texts
+
+
+def decoding(model: LanguageModel, settings: OnlineSettings, temperature: float) -> DecodeSettings:
+    """As the online loop decodes."""
+    return DecodeSettings(
+        temperature=temperature,
+        top_p=settings.top_p,
+        max_new_tokens=settings.max_new_tokens,
+        no_repeat_ngram=model.no_repeat_ngram,
+    )
+
+
+def finished(steps) -> Any:
+    """What a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
