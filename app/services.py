@@ -114,6 +114,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
     running: dict[str, Comparison] = {}
+    found = repairs(store, adapters, ManageVersions(store, adapters, authority.authorise))
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
     def around(model: LanguageModel, models: Models) -> Services:
@@ -154,7 +155,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             versus=Versus(compare, store),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
-            repairs=repairs(store, adapters, manage),
+            repairs=found,
             limits=limits,
             authority=authority,
             owner=Owner(authority, store, learn, meter, log),
