@@ -113,10 +113,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     raters = Raters(store, settings.data, consent, partial(remove_deleted, store, adapters))
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
-    amiss = repairs(
-        store, adapters, ManageVersions(store, adapters, authority.authorise)
-    )  # of this start, not of a change
     running: dict[str, Comparison] = {}
+    # Of this start, not of a change of models.
+    found = repairs(store, adapters, ManageVersions(store, adapters, authority.authorise))
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
     def around(model: LanguageModel, models: Models) -> Services:
@@ -156,7 +155,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             versus=Versus(compare, store),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
-            repairs=amiss,
+            repairs=found,
             limits=limits,
             authority=authority,
             owner=Owner(authority, store, learn, meter, log),
