@@ -135,6 +135,12 @@ def test_a_body_beyond_the_bound_is_refused_whether_it_says_its_length_or_not(cl
     assert "xx" in call(client, "echo", "x" * 10**6, 1)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
+def test_a_body_that_is_no_text_is_refused(client: TestClient, kind: str):
+    answer = client.post("/gradio_api/queue/join", content=b"\xff\xfe", headers={"content-type": kind})
+    assert answer.status_code == 400 and "no UTF-8 text" in answer.json()["detail"]
+
+
 def test_an_upload_says_its_length_and_keeps_to_it(client: TestClient):
     def endless() -> Iterator[bytes]:
         yield b"--x\r\n"
