@@ -21,6 +21,7 @@ from app.errors import InputError, LimitError, checked
 from app.limit_settings import KINDS, OFF, Kind, LimitSettings
 
 WORDS = {
+    "calls": "calls",
     "comparisons": "comparisons",
     "tokens": "tokens of answers",
     "votes": "votes",

@@ -220,6 +220,13 @@ def test_a_visitor_is_told_how_long_to_wait():
         assert "noted" in call(client, "vote", "bob")
 
 
+def test_calls_are_counted_by_address_whatever_they_call():
+    with client_of(page(calls="2/hour", address=1)) as client:
+        answers = [client.post(f"/gradio_api/{path}", json={}) for path in ("cancel", "nothing", "reset")]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    assert "2 calls per hour are the most for one address" in answers[2].json()["detail"]
+
+
 def test_an_address_is_the_peers_and_no_header_changes_it():
     with client_of(page(votes="1/hour", address=2)) as client:
         told = [call(client, "vote", f"rater {n}", **{"x-forwarded-for": f"203.0.113.{n}"}) for n in range(3)]

@@ -74,6 +74,7 @@ class Guard:
                 raise _Refused(403, "addresses outside are not fetched here; upload the file instead")
             if method not in SAFE_METHODS:
                 _check_origin(headers)
+                self._limits.take("calls", "", address)
                 receive = (
                     self._upload(headers, receive)
                     if UPLOAD.search(path)
