@@ -113,10 +113,8 @@ class Guard:
             if len(body) > most:
                 raise _Refused(413, f"the call has more than {most} bytes, which are the most")
         try:
-            body.decode()
-        except (
-            UnicodeDecodeError
-        ) as error:  # FastAPI would decode it while it tells what is wrong with it, and fail (500)
+            body.decode()  # FastAPI would decode it while it tells what is wrong with it, and fail (500)
+        except UnicodeDecodeError as error:
             raise _Refused(400, f"the call's body is no UTF-8 text ({error.reason} at byte {error.start})") from error
         if fault := call_fault(path, body, self._endpoints, self._names, self._numbers):
             raise _Refused(400, fault)
