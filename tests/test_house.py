@@ -162,6 +162,11 @@ def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need
     assert not loaded & {"statsmodels", "sklearn", "sentence_transformers", "trl", "datasets", "matplotlib"}
 
 
+def test_limits_and_the_guards_checks_know_no_model_no_page_and_no_database():
+    loaded = foreign("app.limits", "app.limit_settings", "app.address", "app.ui.envelope")
+    assert not loaded & {"torch", "transformers", "gradio", "sqlite_utils", "storage", "starlette"}
+
+
 def test_managing_versions_and_checking_their_files_know_no_model():
     assert not foreign(
         "app.manage_versions", "app.refresh.adapter_files", "app.adapter_card", "app.versions_command"
