@@ -39,7 +39,7 @@ from app.studies import Studies
 from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
-from app.versus import Versus
+from app.versus import Duel, Versus
 from app.visits import Visits
 from app.worker import Worker
 from personas import load_library
@@ -112,6 +112,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
     running: dict[str, Comparison] = {}
+    duels: dict[str, Duel] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
     def around(model: LanguageModel, models: Models) -> Services:
@@ -148,7 +149,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             insights=Insights(store, learn.authorise),
             share=Share(store),
             sweep=Sweep(model, worker, compare),
-            versus=Versus(compare, store),
+            versus=Versus(compare, store, duels),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
             repairs=repairs(store, adapters, manage),
