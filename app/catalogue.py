@@ -75,6 +75,11 @@ class Catalogue:
                 return saved
         return self.seen(address, rater)
 
+    def names(self, rater: str = "") -> dict[str, str]:
+        """What every persona is called where many people's stand together: somebody else's own one is not told by name."""
+        private = {saved.id: "somebody's own persona" for saved in self._table.all()}
+        return {**private, **{id_: persona.name for id_, persona in self.all(rater).items()}}
+
     def like(self, description: str, rater: str = "") -> list[tuple[AnyPersona, float]]:
         """Every persona of a rater's with its cosine to the description, the nearest in meaning first.
 

@@ -25,7 +25,7 @@ class Gauges:
     memory_bytes: of this process (resident set); memory_free: what the machine still has.
     database_bytes: the database with its log; adapter_bytes: all versions' files.
     rounds, votes, personas, versions: how many are stored.
-    ephemeral: whether the data folder is on a Space and nothing is copied elsewhere: a restart there may wipe the disk.
+    loses_all: whether nothing outlives a restart, see `Sync.loses_all`.
     """
 
     app_version: str
@@ -45,7 +45,7 @@ class Gauges:
     personas: int
     versions: int
     sync: SyncState
-    ephemeral: bool
+    loses_all: bool
 
 
 class Meter:
@@ -55,21 +55,11 @@ class Meter:
         model, serving, store, sync: what is measured.
         folder: the data folder.
         cache_mb: how much the cache may take, see `Settings`.
-        on_space: whether the page runs on a Hugging Face Space.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        serving: Serving,
-        store: Store,
-        sync: Sync,
-        folder: Path,
-        cache_mb: int,
-        on_space: bool,
-    ):
+    def __init__(self, model: LanguageModel, serving: Serving, store: Store, sync: Sync, folder: Path, cache_mb: int):
         self._model, self._serving, self._store, self._sync = model, serving, store, sync
-        self._folder, self._cache_mb, self._on_space = folder, cache_mb, on_space
+        self._folder, self._cache_mb = folder, cache_mb
 
     def read(self) -> Gauges:
         """All gauges as they are now.
@@ -86,7 +76,6 @@ class Meter:
             raise StorageError(
                 f"the data folder {str(self._folder)!r} cannot be read ({error.strerror}); check its disk"
             ) from error
-        sync = self._sync.status()
         return Gauges(
             app_version=VERSION,
             model=self._model.name,
@@ -101,8 +90,8 @@ class Meter:
             database_bytes=database,
             adapter_bytes=adapters,
             **self._store.counts(),
-            sync=sync,
-            ephemeral=self._on_space and not sync.dataset,
+            sync=self._sync.status(),
+            loses_all=self._sync.loses_all,
         )
 
 

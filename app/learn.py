@@ -156,7 +156,7 @@ class Learn:
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:
-            steps = self._steps(training, held_out, list(rated), scope, settings, publish and not rater, rater)
+            steps = partial(self._steps, training, held_out, list(rated), scope, settings, publish and not rater, rater)
             note = f"a refresh from {len(pairs)} pairs for {scope or 'all personas'}"
             with self._versions.adapters.underway("refresh", note):
                 yield from (item for item in self._worker.stream(steps, background=True) if item is not None)

@@ -63,7 +63,7 @@ class PrivateRefresh:
         pairs = self.pairs(rater, persona or None)
         for item in self._learn.refresh(pairs, persona, RefreshSettings(), publish=False, rater=rater):
             if isinstance(item, Outcome):
-                self._make_room(rater)
+                self.make_room(rater)
             yield item
 
     def versions(self, rater: str) -> list[Version]:
@@ -84,7 +84,8 @@ class PrivateRefresh:
             raise self._versions.adapters.absent(version)
         self._retire(mine)
 
-    def _make_room(self, rater: str) -> None:
+    def make_room(self, rater: str) -> None:
+        """Takes away what is too many, the oldest first: a rater's own versions, and those of all raters."""
         own = own_versions(self._store.database, rater)
         everybodys = own_versions(self._store.database)
         too_many = {version.id: version for version in (*own[OF_ONE_RATER:], *islice(everybodys, OF_ALL_RATERS, None))}

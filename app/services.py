@@ -42,6 +42,7 @@ from app.versions import Versions
 from app.versus import Duel, Versus
 from app.visits import Visits
 from app.worker import Worker
+from app.zero_gpu import LentServing, LentWorker, is_lent
 from personas import load_library
 from storage.store import Store
 
@@ -105,8 +106,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     embedder = Embedder(settings.embedder)
     catalogue = Catalogue(load_library(), store, embedder)
     adapters = AdapterFolder(settings.data / "adapters")
-    worker = Worker()
-    model = worker.call(lambda: LanguageModel.load(model_name or settings.model, settings.device, settings.dtype))
+    worker = LentWorker() if is_lent() else Worker()
+    load = partial(LanguageModel.load, model_name or settings.model, settings.device, settings.dtype)
+    model = load() if is_lent() else worker.call(load)  # what is lent moves models that were loaded on the main thread
     authority = Authority(settings.admin_token, settings.space_id, settings.space_author_name)
     raters = Raters(store, settings.data, consent, partial(remove_deleted, store, adapters))
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
@@ -118,11 +120,12 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     def around(model: LanguageModel, models: Models) -> Services:
         versions = Versions(model, store, adapters)
         room = settings.cache_mb * 2**20 // model.cache_bytes_per_token
-        serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
+        engine = partial(Engine, model.forward_with, model.device, model.joins, room)
+        serving = LentServing(engine, worker) if is_lent() else Serving(engine(), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, embedder, authority, settings.rater_share)
         manage = ManageVersions(store, adapters, learn.authorise)
-        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb, bool(settings.space_id))
+        meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb)
         return Services(
             settings=settings,
             store=store,
@@ -169,4 +172,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
 
     models = Models(settings, worker, lambda: services.model, authority.authorise, change)
     services = around(model, models)
+    if is_lent():
+        worker.knows(**vars(services))
     return services

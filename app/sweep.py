@@ -88,7 +88,7 @@ class Sweep:
                     stream.close()
             yield [Point(value, stream.text) for value, stream in zip(values, streams, strict=True)]
         written = [stream.token_ids for stream in streams]
-        scores = self._worker.call(lambda: self._scores(comparison.contexts, written))
+        scores = self._worker.call(partial(self._scores, comparison.contexts, written))
         yield [Point(v, s.text, *score) for v, s, score in zip(values, streams, scores, strict=True)]
 
     @torch.inference_mode()

@@ -6,6 +6,7 @@ Here model and storage meet. Nothing of what was sent is loaded before `app.refr
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,7 +62,7 @@ class UploadVersion:
                 folder = Path(name)
                 unpack(source, folder)
                 config = check(folder, self._model.linear_layers, self._model.name)
-                return self._worker.call(lambda: self._keep(folder, config, scope))
+                return self._worker.call(partial(self._keep, folder, config, scope))
         except OSError as error:
             raise StorageError(
                 f"the adapter could not be read or kept ({error}); check room and rights of the disk"

@@ -164,8 +164,10 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     learning = {"/lessons", "/compare_versions", "/roll_back"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    further = {"/sync_status", "/import_pairs", "/insights", "/model"}
-    assert set(named) == ours | versions | asked | raters | learning | further
+    owners = {"/gauges", "/people", "/ban", "/lift_ban", "/server_log", "/model"}
+    own = {"/my_refresh", "/my_versions", "/delete_my_version", "/save_persona", "/offer_persona", "/delete_persona"}
+    further = {"/sync_status", "/import_pairs", "/insights"}
+    assert set(named) == ours | versions | asked | raters | learning | owners | own | further
 
 
 def test_the_sync_says_how_it_stands(server: Server):
@@ -205,6 +207,54 @@ def test_principle_of_ones_own_and_ratio_0(server: Server):
         arms="principle_prompted,linear_aligned",
     )
     assert result["answers"]["principle_prompted"]["text"] == result["answers"]["linear_aligned"]["text"]
+
+
+def test_several_principles_with_weights_answer_together(server: Server):
+    mix = [{"text": "Be brief."}, {"text": "a pirate", "framing": "answer_as", "weight": -0.5}]
+    result = compare(server.client(), persona="", principles=mix)
+    assert server.services.store.round(result["round_id"]).principles == [
+        {"text": "Be brief.", "weight": 1.0},
+        {"text": "Answer as a pirate.", "weight": -0.5},
+    ]
+    alone = compare(server.client(), persona="", principles=mix[:1])["answers"]
+    written = compare(server.client(), persona="", principle="Be brief.")["answers"]
+    assert {arm: a["text"] for arm, a in alone.items()} == {arm: a["text"] for arm, a in written.items()}
+    for wrong, said in (
+        (["Be brief."], "principles is ['Be brief.']: it must be a list, each of them an object"),
+        ([{"text": "x", "weight": 9}], "weight is 9"),
+        ([{"text": "x", "kind": "y"}], "kind is 'y'"),
+        ([{"weight": 1}], "text is"),
+    ):
+        assert said in told(server.client(), "/compare", prompt=PROMPT, persona="", principles=wrong)
+
+
+def test_a_persona_of_ones_own_is_ones_own_until_everybody_is_offered_it(server: Server):
+    client = server.client()
+    given = {"name": "Night Baker", "principle": "a baker at night", "framing": "answer_as", "rater": "mine"}
+    saved = client.predict(**given, mix=[{"text": "Be kind.", "weight": -1}], offered=True, api_name="/save_persona")
+    assert set(saved) == {"id", "link", "offered", "approved"} and saved["offered"] and not saved["approved"]
+    own = {p["id"] for p in client.predict(rater="mine", api_name="/personas")}
+    assert saved["id"] in own and saved["id"] not in {p["id"] for p in client.predict(api_name="/personas")}
+    result = compare(client, persona=saved["id"], rater="mine")
+    stored = server.services.store.round(result["round_id"])
+    assert (stored.persona, [p["weight"] for p in stored.principles]) == (saved["id"], [1.0, -1.0])
+    refused = told(client, "/compare", prompt=PROMPT, persona=saved["id"], rater="somebody else's")
+    assert "does not exist" in refused and "baker at night" not in refused
+    assert "does not exist" in told(client, "/delete_persona", persona=saved["id"], rater="somebody else's")
+
+    server.services.offers.approve(saved["id"])
+    assert saved["id"] in {p["id"] for p in client.predict(api_name="/personas")}
+    assert "not yours" in told(client, "/delete_persona", persona=saved["id"], rater="somebody else's")
+    client.predict(saved["id"], "mine", False, api_name="/offer_persona")
+    assert saved["id"] not in {p["id"] for p in client.predict(api_name="/personas")}
+    client.predict(saved["id"], "mine", api_name="/delete_persona")
+    assert saved["id"] not in {p["id"] for p in client.predict(rater="mine", api_name="/personas")}
+    for wrong, said in (
+        ("x", "mix is ['x']: it must be a list, each of them an object"),
+        ({"text": "x", "weight": "y"}, "a weight is 'y'"),
+    ):
+        assert said in told(client, "/save_persona", **given, mix=[wrong])
+    assert "without a rater" in told(client, "/save_persona", **{**given, "rater": ""})
 
 
 def test_an_arm_beyond_the_three_answers_where_it_is_named(server: Server):
@@ -669,7 +719,11 @@ def test_bad_online_is_refused(server: Server, values: dict[str, Any], message: 
 
 def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owners_money(guarded: Server):
     client = guarded.client()
-    result = client.predict(**QUICK_ONLINE, persona="curt", publish=True, api_name="/online")
+    asked = {**QUICK_ONLINE, "persona": "curt", "publish": True}
+    assert "send a rater's secret" in told(client, "/online", **asked)
+    result = client.predict(**asked, rater="a visitor's", api_name="/online")
+    assert [v["version"] for v in client.predict("a visitor's", api_name="/my_versions")] == [result["version"]]
+    assert result["version"] not in {v["version"] for v in client.predict(api_name="/versions")}
     assert not result["published"] and result["samples"] == [] and guarded.services.store.published("curt") == ""
     assert "owner's token" in told(client, "/online", **QUICK_ONLINE, token="wrong")
     assert "owner's token" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint")
@@ -678,11 +732,11 @@ def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owne
 
 def test_the_page_shows_how_a_judge_gets_on_and_what_came_of_it(server: Server):
     versions = len(server.services.store.versions())
-    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False]))
+    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False, ""]))
     assert "Step 1 of 1" in messages and "win rate" in messages and "<svg" in messages
     assert "Be <b>" not in messages and "process_completed" in messages
     assert len(server.services.store.versions()) == versions + 1
-    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False]))
+    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False, ""]))
     assert "No persona and no principle was given" in refused and "Traceback" not in refused
 
 

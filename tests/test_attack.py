@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 from app.errors import InputError, NotFoundError, PlumblineError
 from app.label import Label, rater_of
 from app.model import LanguageModel
-from app.refresh.pair_files import LARGEST_FILE, MOST_ROWS, read_pairs
+from app.refresh.pair_files import LARGEST_FILE, MOST_ROWS, read_rows
 from app.study_prompts import MOST_LINES, read_study_prompts
 from storage.store import Store
 from tests.models import save_tiny_model
@@ -74,7 +74,7 @@ def test_a_models_chat_template_cannot_reach_python(tmp_path: Path):
 # --- files that are larger than they look
 
 
-@pytest.mark.parametrize(("read", "most"), [(read_pairs, 2 * MOST_ROWS), (read_study_prompts, MOST_LINES)])
+@pytest.mark.parametrize(("read", "most"), [(read_rows, 2 * MOST_ROWS), (read_study_prompts, MOST_LINES)])
 def test_a_file_of_nothing_but_line_ends_takes_little_memory(tmp_path: Path, read, most: int):
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"\n" * 20_000_000)
@@ -88,7 +88,7 @@ def test_a_file_of_nothing_but_line_ends_takes_little_memory(tmp_path: Path, rea
     assert most < 20_000_000 and peak < 100_000_000
 
 
-@pytest.mark.parametrize("read", [read_pairs, read_study_prompts])
+@pytest.mark.parametrize("read", [read_rows, read_study_prompts])
 def test_a_file_of_one_gigabyte_is_refused_unread(tmp_path: Path, read):
     path = tmp_path / "x.jsonl"
     with path.open("wb") as file:
@@ -107,7 +107,7 @@ def test_a_file_of_one_gigabyte_is_refused_unread(tmp_path: Path, read):
 def test_a_line_that_is_nested_too_deep_or_a_number_too_long_is_a_sentence(tmp_path: Path, line: str):
     path = tmp_path / "x.jsonl"
     path.write_text(line + "\n")
-    for read in (read_pairs, read_study_prompts):
+    for read in (read_rows, read_study_prompts):
         with pytest.raises(InputError, match="line 1"):
             read(path)
 

@@ -245,6 +245,7 @@ def test_open_streams_are_bounded():
         (["x", "many"], "count is 'many': it must be a whole number"),
         (["x", 1.5], "count is 1.5: it must be a whole number"),
         (["x", True], "count is True: it must be a whole number"),
+        (["x", None], "count is None: it must be a whole number"),
         (["x", float("inf")], "count is inf"),
         (["x", 10**30], "count is a number of 100 bits"),
         (["\ud800", 1], "half a character"),

@@ -161,7 +161,7 @@ def test_what_the_log_and_the_people_are_is_told_to_the_owner_only(guarded: Serv
     gauges = client.predict(TOKEN, api_name="/gauges")
     assert (gauges["running"], gauges["waiting"], gauges["cache_bytes"]) == (0, 0, 0)
     assert gauges["memory_bytes"] > 50e6 and gauges["disk_free"] > 0 and gauges["votes"] == 10
-    assert gauges["database_bytes"] >= Path(guarded.services.store.path).stat().st_size and not gauges["ephemeral"]
+    assert gauges["database_bytes"] >= Path(guarded.services.store.path).stat().st_size and not gauges["loses_all"]
     (ann,) = client.predict(TOKEN, api_name="/people")
     assert (ann["rater"], ann["votes"], ann["banned"], ann["chance"]) == (rater_of(ANN), 10, False, None)
 

@@ -190,3 +190,9 @@ def test_a_deleted_persona_leaves_the_log_too(tmp_path: Path):
     events = [event for batch in outbox.batches(0) for event in batch.events]
     assert [(e.kind, e.key, e.row) for e in events if e.kind == "personas"] == [("personas", ("baker",), None)]
     assert any(batch.deletes for batch in outbox.batches(0))
+
+
+def test_where_many_stand_together_a_private_one_is_not_told_by_name(catalogue: Catalogue):
+    saved(catalogue)
+    assert catalogue.names("ann")["baker"] == "Baker" and catalogue.names("bob")["baker"] == "somebody's own persona"
+    assert catalogue.names()["pirate"] == load_library()["pirate"].name

@@ -164,12 +164,12 @@ def test_a_new_version_takes_the_place_of_the_oldest(kept: tuple[Store, AdapterF
     for number in range(2, 4 + OF_ONE_RATER):
         add(store, adapters, f"v{number}", "ann")
     add(store, adapters, "v9", "bob")
-    private._make_room("ann")
+    private.make_room("ann")
     assert [v.id for v in own_versions(store.database)] == ["v9", "v5", "v4"]
     assert there(adapters) == {"v1", "v4", "v5", "v9"} and [v.id for v in store.versions()] == ["v1"]
     for number in range(10, 10 + OF_ALL_RATERS):
         add(store, adapters, f"v{number}", f"rater {number}")
-    private._make_room("nobody")
+    private.make_room("nobody")
     left = own_versions(store.database)
     assert len(left) == OF_ALL_RATERS and "v9" not in {v.id for v in left}
     assert there(adapters) == {"v1", *(v.id for v in left)}

@@ -73,14 +73,8 @@ class Form:
         ]
 
 
-def build_form(services: Services) -> Form:
-    """Lays out the form: what is asked, then what is folded away."""
-    question = build_question(services)
-    return Form(**question, mix=build_mix(), keep=build_keep(), **build_settings(services))
-
-
 def build_question(services: Services) -> dict[str, Any]:
-    """Lays out what is always visible: who answers, what is asked, how strongly."""
+    """Lays out what comes before the answers on every screen: what is asked, and who answers."""
     start = services.catalogue.all()[FIRST_PERSONA]
     made: dict[str, Any] = {}
     made["prompt"] = gr.Textbox(
@@ -88,12 +82,19 @@ def build_question(services: Services) -> dict[str, Any]:
     )
     with gr.Row(elem_classes="pl-examples"):
         made["examples"] = [gr.Button(text, size="sm", elem_classes="pl-example") for text in _examples(start)]
-    with gr.Row():
-        made["run"] = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120, scale=2)
-        made["stop"] = gr.Button("Stop", interactive=False, elem_id="stop", min_width=80, scale=1)
     made["persona"] = gr.Dropdown(
         persona_choices(services), value=start.id, label="Persona", elem_id="persona", filterable=True
     )
+    with gr.Row():
+        made["run"] = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120, scale=2)
+        made["stop"] = gr.Button("Stop", interactive=False, elem_id="stop", min_width=80, scale=1)
+    return made
+
+
+def build_principle(services: Services) -> dict[str, Any]:
+    """Lays out what may be changed: the principle, how strongly it pulls, and what is folded away."""
+    start = services.catalogue.all()[FIRST_PERSONA]
+    made: dict[str, Any] = {}
     made["principle"] = gr.Textbox(
         start.principle,
         label="Principle",
@@ -122,13 +123,12 @@ def build_question(services: Services) -> dict[str, Any]:
     made["blind"] = gr.Checkbox(
         False, label="Hide which is which (blind): two answers, sides drawn by lot", elem_id="blind"
     )
-    return made
+    return {**made, "mix": build_mix(), "keep": build_keep(), **_build_settings(services)}
 
 
-def build_settings(services: Services) -> dict[str, Any]:
-    """Lays out what is folded away."""
+def _build_settings(services: Services) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    with gr.Accordion("More settings", open=False):
+    with gr.Accordion("More settings", open=False, elem_id="settings"):
         made["temperature"] = gr.Slider(
             0, 2, value=0.5, step=0.05, label="Temperature", info="0 always takes the likeliest word"
         )

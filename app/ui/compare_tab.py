@@ -16,7 +16,9 @@ from app.ui import pull_render, render
 from app.ui.arms_choice import in_order
 from app.ui.compare_form import (
     QUIET,
-    build_form,
+    Form,
+    build_principle,
+    build_question,
     filling,
     request_of,
     wire_form,
@@ -55,11 +57,11 @@ def build_compare_tab(
             for id_, prompt in example.CARDS
         ]
     library = build_library(services)
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=4, min_width=300, elem_classes="pl-form"):
-            form = build_form(services)
-            run, stop = form.run, form.stop
-        with gr.Column(scale=11, min_width=680):
+    # In the order in which a phone shows it and Tab walks it; on a desk the style sheet puts the form beside the answers.
+    with gr.Row(equal_height=False, elem_classes="pl-stage"):
+        with gr.Column(min_width=0, elem_classes="pl-ask"):
+            question = build_question(services)
+        with gr.Column(min_width=0, elem_classes="pl-answers") as beside:
             talk = build_talk()
             status = gr.HTML(render.status(example.INVITATION), elem_id="status")
             panes = gr.HTML(render.panes(_worked_example()), elem_id="panes")
@@ -72,7 +74,11 @@ def build_compare_tab(
             bar = RoundBar(**talk, **build_bar())
             pull = gr.Radio(PULLS, value="shift", label="Show the pull", elem_id="pull")
             gr.HTML(pull_render.legend())
-            build_sweep_section(services, form, bar.messages, rater)
+        with gr.Column(min_width=0, elem_classes="pl-form"):
+            form = Form(**question, **build_principle(services))
+    with beside:
+        build_sweep_section(services, form, bar.messages, rater)
+    run, stop = form.run, form.stop
 
     def compare(*values: Any) -> Iterator[dict]:
         *asked, pull, said, secret = values

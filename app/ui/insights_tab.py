@@ -93,4 +93,4 @@ def add_insights_endpoint(services: Services) -> None:
 
 
 def _persona_names(services: Services) -> dict[str, str]:
-    return {id_: persona.name for id_, persona in services.catalogue.all().items()}
+    return services.catalogue.names()

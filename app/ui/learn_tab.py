@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from app.errors import PlumblineError
+from app.label import rater_of
 from app.refresh.pairs import FEWEST_PAIRS, FEWEST_PROMPTS
 from app.services import Services
 from app.ui import learn_render, render
@@ -73,11 +74,11 @@ def build_learn_tab(
 
     shown = [table, chosen]
     gr.on([tab.select, scope.input], lists, scope, shown, **QUIET)
-    tab.select(lambda: gr.Dropdown(_scopes(services)), None, scope, **QUIET)
+    tab.select(lambda secret: gr.Dropdown(_scopes(services, rater_of(secret))), rater, scope, **QUIET)
     gr.on([tab.select, scope.input], teach, scope, [count, taught], trigger_mode="always_last", **QUIET)
     wire_refresh_section(services, refresh, scope, token, shown, lists)
     wire_timeline_section(services, versions, scope, token, shown, lists, lambda: _scope_names(services))
-    build_online_section(services, scope, token, shown, lists)
+    build_online_section(services, scope, token, rater, shown, lists)
     other_versions = [table.change, tab.select]
     side = build_versus_section(services, scope, other_versions, rater)
     build_blend_section(services, other_versions, compare_version, side, rater)
@@ -86,8 +87,8 @@ def build_learn_tab(
 
 
 def _scope_names(services: Services) -> dict[str, str]:
-    return {ALL: "all personas", **{id_: persona.name for id_, persona in services.catalogue.all().items()}}
+    return {ALL: "all personas", **services.catalogue.names()}
 
 
-def _scopes(services: Services) -> list[tuple[str, str]]:
-    return [(name, id_) for id_, name in _scope_names(services).items()]
+def _scopes(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    return [("all personas", ALL), *((p.name, id_) for id_, p in services.catalogue.all(rater).items())]

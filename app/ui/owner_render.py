@@ -9,10 +9,6 @@ from app.ui.sync_line import sync_line
 from storage.records import SavedPersona, Version
 
 LOW_DISK = 500 * 2**20
-EPHEMERAL = (
-    "This Space's disk is wiped when it restarts, and nothing is copied elsewhere: set PLUMBLINE_SYNC_DATASET, or attach storage, "
-    "before anybody labels."
-)
 
 
 def size(count: int) -> str:
@@ -45,11 +41,9 @@ def gauges(now: Gauges) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd><dd class='pl-quiet'>{escape(more)}</dd></div>"
         for name, value, more in tiles
     )
-    warnings = [EPHEMERAL] if now.ephemeral else []
-    if now.disk_free < LOW_DISK:
-        warnings.append(f"The disk is nearly full: {size(now.disk_free)} are left.")
-    told = "".join(f'<p class="pl-bad" role="alert">{escape(line)}</p>' for line in warnings)
-    return f'<div class="pl-card">{told}<dl class="pl-gauges">{shown}</dl>{sync_line(now.sync)}</div>'
+    full = f"The disk is nearly full: {size(now.disk_free)} are left."
+    told = f'<p class="pl-bad" role="alert">{full}</p>' if now.disk_free < LOW_DISK else ""
+    return f'<div class="pl-card">{told}<dl class="pl-gauges">{shown}</dl>{sync_line(now.sync, now.loses_all)}</div>'
 
 
 def people(items: list[Person]) -> str:

@@ -27,6 +27,7 @@ from app.ui.model_picker import build_model_picker
 from app.ui.online_api import add_online_endpoint
 from app.ui.owner_api import add_owner_endpoints
 from app.ui.owner_tab import build_owner_tab, shown_to_owners
+from app.ui.persona_api import add_persona_endpoints
 from app.ui.private_section import add_private_endpoints, build_private_section
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
@@ -54,6 +55,7 @@ def build_page(services: Services) -> Door:
         add_owner_endpoints(services)
         add_private_endpoints(services)
         add_model_endpoint(services)
+        add_persona_endpoints(services)
         # The key has to stay the same over restarts, or browsers would lose their rater; it keeps no secret of the server's.
         rater = gr.BrowserState("", storage_key="plumbline-rater", secret="plumbline")  # noqa: S106
         gr.HTML(render.HEADER)
@@ -106,8 +108,10 @@ def launch(demo: Door, port: int | None = None, prevent_thread_lock: bool = Fals
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
+            _frontend=False,  # else Gradio asks the page for itself and ends where that takes 3 seconds, as on a busy machine
             state_session_capacity=SESSIONS_KEPT,
             max_file_size=largest,
+            mcp_server=True,
             app_kwargs={"routes": demo.further_routes, "middleware": [Middleware(Guard, demo, largest)]},
         )
     except (OSError, OverflowError) as error:

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from gradio.components.api_component import Api
+
 from app.errors import InputError
 
 LARGEST_NUMBER = 2**64
@@ -74,6 +76,16 @@ def fits(schema: Mapping[str, Any], value: Any) -> bool:
     return True
 
 
+def _wanted(schema: Mapping[str, Any]) -> str:
+    several = [one for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())) if one.get("type") != "null"]
+    if several:
+        return " or ".join(dict.fromkeys(map(_wanted, several)))
+    kind = schema.get("type")
+    word = WORDS.get(kind, "of another kind") if isinstance(kind, str) else "of another kind"
+    inside = schema.get("items", {}).get("type") if kind == "array" else None
+    return f"{word}, each of them {WORDS[inside]}" if inside in WORDS else word
+
+
 def _checked(name: str, value: Any, field: Field) -> Any:
     if fault := _fault(value):
         raise InputError(f"{name} {fault}")
@@ -82,11 +94,12 @@ def _checked(name: str, value: Any, field: Field) -> Any:
     except NotImplementedError:  # a button, whose value is its words
         schema = {"type": "string"}
     kind = schema.get("type")
-    if value is None:
-        # A field that was emptied or never filled; an endpoint's parameter, which has no field, has to say so in its type.
-        return "" if kind == "string" and "enum" not in schema else None
+    if value is None and kind == "string" and "enum" not in schema:
+        return ""
+    if value is None and not isinstance(field, Api):
+        return None  # a field on the page that was emptied or never filled
     if not fits(schema, value):
-        wanted = WORDS.get(kind, "of another kind") if isinstance(kind, str) else "of another kind"
+        wanted = _wanted(schema)
         raise InputError(f"{name} is {_short(value)}: it must be {wanted}")
     return value
 

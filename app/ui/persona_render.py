@@ -73,7 +73,7 @@ def _example(persona: Persona | SavedPersona) -> str:
 def similar(personas: Sequence[Persona | SavedPersona]) -> str:
     """A line of personas that say nearly the same; its place stays when there is none."""
     if not personas:
-        return '<p class="pl-similar"></p>'
+        return '<p class="pl-similar">As you write, similar personas show here.</p>'
     buttons = "".join(
         f'<button type="button" class="pl-small" data-persona="{escape(p.id)}">{escape(p.name)}</button>'
         for p in personas

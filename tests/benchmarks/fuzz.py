@@ -102,6 +102,8 @@ class Fuzzer:
 
     def __init__(self, url: str):
         self._http = httpx.Client(base_url=url, timeout=ANSWER_SECONDS)
+        # Of one session, since Gradio takes longest to begin one.
+        self._session = uuid.uuid4().hex
         self.found = Found()
 
     def targets(self) -> list[Target]:
@@ -146,7 +148,7 @@ class Fuzzer:
 
     def _call(self, label: str, name: str, values: list[Any]) -> None:
         # Python's json writes NaN and lone surrogates, which httpx would refuse to send.
-        body = json.dumps({"data": values})
+        body = json.dumps({"data": values, "session_hash": self._session})
         started = self._http.post(f"gradio_api/call/{name}", content=body, headers=_json_header(b"x"))
         if self._status(label, started.status_code, body) != 200:
             return
@@ -155,18 +157,17 @@ class Fuzzer:
         self._said(label, event == "event: complete", json.loads(data.removeprefix("data:")), body)
 
     def _press(self, label: str, number: int, values: list[Any]) -> None:
-        session = uuid.uuid4().hex
-        body = json.dumps({"data": values, "fn_index": number, "session_hash": session, "trigger_id": None})
+        body = json.dumps({"data": values, "fn_index": number, "session_hash": self._session, "trigger_id": None})
         started = self._http.post("gradio_api/queue/join", content=body, headers=_json_header(b"x"))
         if self._status(label, started.status_code, body) != 200:
             return
         heard = b""
-        with self._http.stream("GET", "gradio_api/queue/data", params={"session_hash": session}) as stream:
+        with self._http.stream("GET", "gradio_api/queue/data", params={"session_hash": self._session}) as stream:
             for part in stream.iter_bytes():
                 *lines, heard = (heard + part).split(b"\n")
                 for line in filter(None, lines):
                     message = json.loads(line.removeprefix(b"data:"))
-                    if message["msg"] == "process_completed":
+                    if message["msg"] == "process_completed" and message["event_id"] == started.json()["event_id"]:
                         self._said(label, message["success"], message["output"], body)
                         return
 

@@ -118,7 +118,7 @@ class Plumb:
     def show_settings(self) -> None:
         """Opens the settings that are folded away."""
         if not self.page.locator("#version").is_visible():
-            self.page.locator("button.label-wrap").first.click()
+            self.page.locator("#settings button.label-wrap").click()
             self.page.locator("#version").wait_for()
 
     def set_number(self, highest: str, value: str) -> None:

@@ -38,7 +38,7 @@ def test_no_text_of_a_person_or_a_model_becomes_part_of_the_page(server: Server,
     store.add_round(round_)
     store.vote(Vote("attack", "ann", "second", ATTACK, chips=(ATTACK[:60],), edited_side="first", edited=ATTACK))
     RaterTable(store.database).save(Rater("ann", ATTACK, "browser", ATTACK))
-    study = add_study(server.data, ATTACK[:80], [ATTACK], texts={"baseline": ATTACK, "linear_aligned": ATTACK})
+    study = add_study(server.data, ATTACK[:80], [ATTACK], texts={"baseline": "{}", "linear_aligned": "{}"})
     store.add_round(replace(round_, id=ATTACK[:30]))
 
     opened, dialogs, complaints = [], [], []

@@ -101,9 +101,9 @@ def test_a_server_on_a_full_disk_says_so_and_goes_on_when_there_is_room(talker: 
     with Live(tmp_path, talker) as live:
         before = live.compare(max_new_tokens=4)
         live.vote(before["round_id"], "first")
-        files = [path.stat().st_size for path in live.server.data.glob("plumbline.db*")]
+        written_to = live.server.data / "plumbline.db-wal"  # what is committed goes here first
         no_limit = resource.prlimit(live.server.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(live.server.pid, resource.RLIMIT_FSIZE, (max(files), no_limit[1]))  # no file grows any more
+        resource.prlimit(live.server.pid, resource.RLIMIT_FSIZE, (written_to.stat().st_size, no_limit[1]))
         for refused in (lambda: live.compare(max_new_tokens=4), lambda: live.vote(before["round_id"], "tie", "bob")):
             with pytest.raises(RefusedError, match=r"could not be used.*that the disk has room"):
                 refused()

@@ -72,9 +72,10 @@ def test_a_refresh_killed_while_it_learns_leaves_nothing_and_is_told(tiny_folder
         "PATH": "/usr/bin",
         "PYTHONUNBUFFERED": "1",
     }
-    command = [sys.executable, "-m", "app", "refresh", "--pairs", str(pairs), "--epochs", "1000"]
+    command = [sys.executable, "-m", "app", "refresh", "--pairs", str(pairs), "--epochs", "100"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert any(line.startswith("step 2/") for line in process.stderr)
+        printed = []
+        assert any(printed.append(line) or line.startswith("step 2/") for line in process.stderr), printed
         process.kill()
         assert process.wait() == -signal.SIGKILL
     store, adapters, told = started(data)
