@@ -527,7 +527,9 @@ def test_choices_are_told_and_two_versions_compared_blind_and_taken_back(server:
     assert client.predict(persona="grandparent", api_name="/roll_back") == {"persona": "grandparent", "version": "none"}
     assert store.published("grandparent") == ""
     # What the page is sent of a blind comparison names neither the versions nor the arm.
-    sent = json.dumps(server.press("versus-start", [PROMPT, "grandparent", "baseline", "none", version, True, True, ""]))
+    sent = json.dumps(
+        server.press("versus-start", [PROMPT, "grandparent", "baseline", "none", version, True, True, ""])
+    )
     assert "First answer" in sent and "Which answer is better" in sent
     assert not any(name in sent for name in ("baseline", "the original model", f" {version}", f">{version}", ">Plain"))
 

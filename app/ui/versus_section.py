@@ -119,6 +119,9 @@ def build_versus_section(
             **{button: gr.Button(interactive=False) for button in votes.values()},
         }
 
+    def judged_by(chosen: str, secret: str) -> gr.Dropdown:
+        return gr.Dropdown(_personas(services, rater_of(secret)), **({"value": chosen} if chosen else {}))
+
     def menus(secret: str) -> list[Any]:
         return [gr.Dropdown(version_menu(services, rater_of(secret))) for _ in range(2)]
 
@@ -141,12 +144,7 @@ def build_versus_section(
     for choice, button in votes.items():
         button.click(_with_choice(vote, choice), [round_id, finished_at, rater], outputs, **QUIET)
     gr.on(changed, menus, rater, [one, other], **QUIET)
-    scope.input(
-        lambda chosen: gr.Dropdown(_personas(services), **({"value": chosen} if chosen else {})),
-        scope,
-        persona,
-        **QUIET,
-    )
+    scope.input(judged_by, [scope, rater], persona, **QUIET)
     return other
 
 
@@ -159,8 +157,8 @@ def running_panes(duel: Duel, progress: Progress) -> list[render.Pane]:
     return told.open_panes(progress.answers, duel.names, 0.0)
 
 
-def _personas(services: Services) -> list[tuple[str, str]]:
-    return [(persona.name, id_) for id_, persona in services.catalogue.all().items()]
+def _personas(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    return [(persona.name, id_) for id_, persona in services.catalogue.all(rater).items()]
 
 
 def _with_choice(vote: Any, choice: str) -> Any:
