@@ -12,11 +12,11 @@ from app.refresh.rewards import Encode, Rewarded, rewards_of
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """`asked` is what the prompt is to say at answer time, where the objective wrote rewards into it; else empty. `rated`: how many
-    answers, liked or disliked by themselves, are among the rows."""
+    """`asked` is what the prompt is to say at answer time, where the objective wrote rewards into it; else empty. `rated`: the answers
+    judged by themselves that are among the rows."""
 
     rows: list[EncodedPair]
-    rated: int
+    rated: list[Rated]
     asked: str = ""
 
 
@@ -48,7 +48,7 @@ def training_rows(
     kept = [r for r in rated if ("demonstrations" if r.demonstration else "ratings") in objective.learns_from]
     singles = [_single(model, number, r) for number, r in enumerate(kept, start=1)]
     if not objective.reward:
-        return TrainingRows(encode(model, pairs) + singles, len(kept))
+        return TrainingRows(encode(model, pairs) + singles, kept)
     answers = [
         Rewarded(p.question, text, liked) for p in pairs for text, liked in ((p.chosen, True), (p.rejected, False))
     ]
@@ -60,7 +60,7 @@ def training_rows(
     both = zip(of_pairs[0::2], of_pairs[1::2], strict=True)
     rows = [replace(row, rewards=two) for row, two in zip(encode(model, pairs), both, strict=True)]
     rows += [replace(row, rewards=(reward, reward)) for row, reward in zip(singles, of_singles, strict=True)]
-    return TrainingRows(rows, len(kept))
+    return TrainingRows(rows, kept)
 
 
 def _single(model: LanguageModel, number: int, rated: Rated, asked: str = "") -> EncodedPair:
@@ -75,4 +75,4 @@ def _written(model: LanguageModel, pairs: list[Pair], rated: list[Rated], reward
     singles += [replace(r, liked=True) for r in rated]
     told = zip(singles, rewards, strict=True)
     rows = [_single(model, i, r, reward_sentence(reward)) for i, (r, reward) in enumerate(told, start=1)]
-    return TrainingRows(rows, len(rated), reward_sentence(max(rewards)))
+    return TrainingRows(rows, rated, reward_sentence(max(rewards)))
