@@ -273,6 +273,8 @@ def test_refresh_publish_and_export(server: Server):
         "published",
         "reason",
         "samples",
+        "rated",
+        "asked",
     } == set(outcome)
     assert outcome["published"] is (outcome["after"]["value"] > 0.5)
     client.predict(outcome["version"], "curt", api_name="/publish")
