@@ -77,8 +77,17 @@ def test_an_objective_gets_the_rows_that_it_learns_from(llama, objective, kinds)
 def test_rewards_stand_beside_the_answers_that_they_are_of(llama):
     assert [r.rewards for r in rows_of(llama, "rwr").rows] == [(1.0, 0.0), (0.0, 0.0), (1.0, 1.0)]
     brief = [(-math.log2(3), -math.log2(7)), (-1.0, -1.0), (-math.log2(3), -math.log2(3))]
-    assert [r.rewards for r in rows_of(llama, "fa", reward="length").rows] == brief
+    assert [r.rewards for r in rows_of(llama, "rwr", reward="length").rows] == brief
     assert rows_of(llama, "hpo").rows[0].rewards == brief[0]
+
+
+def test_a_threshold_that_leaves_nothing_is_told_with_the_rewards_that_there_are(llama):
+    """Brevity is never above 0; the briefest of four answers has one word, the longest six."""
+    with pytest.raises(
+        InputError, match=r"threshold is 0\.5, and no answer .* between -2\.81 and -1\.00: give a lower one"
+    ):
+        rows_of(llama, "fa", reward="length")
+    assert len(rows_of(llama, "fa", reward="length", reward_threshold=-1.5).rows) == 3
 
 
 def test_conditional_alignment_writes_each_reward_into_its_own_prompt_and_asks_for_the_best(llama):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from app.errors import InputError
 from app.model import LanguageModel
 from app.refresh.answers import EncodedPair, encode, encode_row
 from app.refresh.methods import OBJECTIVES
@@ -42,7 +43,7 @@ def training_rows(
         encode_texts: of the embedding reward, texts to unit vectors.
 
     Raises:
-        InputError: one is longer than the model can read.
+        InputError: one is longer than the model can read, or no reward is above the threshold of "fa".
     """
     objective = OBJECTIVES[settings.objective]
     kept = [r for r in rated if ("demonstrations" if r.demonstration else "ratings") in objective.learns_from]
@@ -54,6 +55,11 @@ def training_rows(
     ]
     answers += [Rewarded(r.question, r.answer, r.liked) for r in kept]
     rewards = rewards_of(settings.reward or objective.reward, answers, encode_texts)
+    if objective.likelihood == "filtered" and max(rewards) <= settings.reward_threshold:
+        raise InputError(
+            f"the reward threshold is {settings.reward_threshold:g}, and no answer is rewarded more; the rewards lie between "
+            f"{min(rewards):.2f} and {max(rewards):.2f}: give a lower one"
+        )
     if objective.writes_reward:
         return _written(model, pairs, kept, rewards)
     of_pairs, of_singles = rewards[: 2 * len(pairs)], rewards[2 * len(pairs) :]
