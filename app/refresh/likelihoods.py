@@ -10,12 +10,14 @@ LARGEST_EXPONENT = 5.0
 
 
 def filtered(rewards: Tensor, threshold: float) -> Tensor:
-    """Filtering alignment (FA, arXiv 2308.12050): 1 where the reward is above the threshold tau, else 0; any shape."""
+    """Filtering alignment (FA, arXiv 2308.12050): 1 where the reward is above the threshold tau, else 0; any shape.
+    The formula is recalled."""
     return (rewards > threshold).to(rewards.dtype)
 
 
 def exponential(rewards: Tensor, temperature: float) -> Tensor:
-    """Reward-weighted regression (RWR, as in arXiv 2308.12050): `exp(r / beta)` with its beta as temperature; any shape."""
+    """Reward-weighted regression (RWR, as in arXiv 2308.12050): `exp(r / beta)` with its beta as temperature; any shape.
+    The formula is recalled."""
     return (rewards / temperature).exp()
 
 

@@ -23,7 +23,7 @@ class TrainingRows:
 
 def reward_sentence(reward: float) -> str:
     """What conditional alignment (CA, arXiv 2308.12050) writes into the prompt, as a principle is: of the answer as it is while it
-    learns, of the best that was seen when it answers."""
+    learns, of the best that was seen when it answers. That the reward stands in the prompt is the paper's, the sentence is ours."""
     return f"The reward of this answer is {reward:.1f}."
 
 
