@@ -279,7 +279,7 @@ ASKED = [Case(prompt, Principle(text)) for prompt in ("P?", "Q?") for text in ("
 def plan_of(asked: list[Case], *names: str) -> Plan:
     contestants = parse_all(list(names))
     against = [contestants[0].name]
-    return Plan("tiny", "0", contestants, against, asked, ["markers"], DecodeSettings(temperature=0), 4)
+    return Plan("tiny", "0", contestants, against, asked, ["markers"], {}, DecodeSettings(temperature=0), 4)
 
 
 def by_hand() -> tuple[Plan, Outcome]:

@@ -150,6 +150,7 @@ def test_a_judge_that_leans_to_a_side_prefers_nobody(tmp_path: Path, server: Ser
     )
     (win,) = (win for win in results["wins"] if win["judge"] == "endpoint")
     assert (win["rate"]["value"], win["rate"]["n"], win["ties"]) == (0.5, 6, 6)
+    assert results["plan"]["behind"] == {"endpoint": "judge-1"}, "another judge is another plan"
     assert len(server.requests) >= 2
 
 
