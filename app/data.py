@@ -85,16 +85,13 @@ class Data:
         _check(request)
         return self._write(request, path, Tally())
 
-    def export_folder(
-        self, request: ExportRequest, folder: Path, token: str = "", measured: dict[str, str] | None = None
-    ) -> int:
+    def export_folder(self, request: ExportRequest, folder: Path, token: str = "") -> int:
         """Writes the rows and their card into a folder, which `datasets.load_dataset` opens; returns the number of rows.
 
         Args:
             request: what to export.
             folder: new, empty, or with nothing but an earlier export of the same name.
             token: the owner's, where one is set.
-            measured: further measures for the card, such as agreement, as sentences.
 
         Raises:
             As `export_file`; InputError: other files stand in the folder.
@@ -111,7 +108,12 @@ class Data:
         if there and there != {request.file_name, "README.md"}:
             names = ", ".join(sorted(there))[:100]
             raise InputError(f"the folder {str(folder)!r} holds {names}; choose a new one, so that nothing is mixed up")
-        tally = Tally()
+        # Here and not above: no page needs statsmodels to begin.
+        from app.card_measures import card_measures
+
+        database, tally = self._store.database, Tally()
+        study = study_id(database, request.study) if request.study else None
+        measured = card_measures(database, request.persona or None, study)
         rows = self._write(request, folder / request.file_name, tally)
         told = {key: str(value) for key, value in request.model_dump().items() if key != "license"}
         columns = columns_of(request.format, request.with_ai_votes)
@@ -120,14 +122,12 @@ class Data:
             file.write(text.encode())
         return rows
 
-    def export_zip(
-        self, request: ExportRequest, path: Path, token: str = "", measured: dict[str, str] | None = None
-    ) -> int:
+    def export_zip(self, request: ExportRequest, path: Path, token: str = "") -> int:
         """Writes what `export_folder` does as one zip; returns the number of rows. Raises as it does."""
         self._authorise(token)
         with TemporaryDirectory(prefix="plumbline-export-") as made:
             folder = Path(made) / "export"
-            rows = self.export_folder(request, folder, token, measured)
+            rows = self.export_folder(request, folder, token)
             with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 for part in sorted(folder.iterdir()):
                     archive.write(part, part.name)

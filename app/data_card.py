@@ -68,8 +68,8 @@ def card(
     format_: str,
     rows: int,
     told: dict[str, str],
-    license_: str = "unknown",
-    measured: dict[str, str] | None = None,
+    license_: str,
+    measured: dict[str, str],
 ) -> str:
     """The card as Markdown under a head in YAML, as the Hugging Face hub reads it.
 
@@ -109,8 +109,9 @@ def card(
         f"Versions of Plumbline: {_listed(tally.seen['app'])}. "
         f"Versions of the consent text: {_listed(tally.seen['consent'], 'none was asked for')}.",
         "## Biases and agreement, as measured",
-        "Shares with 95 % Wilson intervals; votes of one rater are counted as if they were independent of each other.",
-        _table(("Measure", "Value"), [*_measures(tally), *(measured or {}).items()]),
+        'Shares with 95 % Wilson intervals, in which votes of one rater count as if they were independent of each other, unless "over raters" '
+        "stands beside them; coefficients with 95 % intervals.",
+        _table(("Measure", "Value"), [*_measures(tally), *measured.items()]),
         "## Columns",
         *([READ_AS[file_type]] if file_type in READ_AS else []),
         _table(("Column", "Type", "What it holds"), [(c.name, str(c.type), c.what) for c in columns]),

@@ -23,6 +23,8 @@ MOST_TEXTS = 50_000  # decisive votes whose texts are read; more make the page n
 MOST_ITEMS = 5_000  # judged by several raters
 MOST_PAIRS = 10
 
+Features = tuple[str, tuple[str, str], bool, bool, float, float]
+
 
 @dataclass(frozen=True)
 class PairAdjusted:
@@ -64,23 +66,37 @@ def compute(database: DatabaseFile, selection: Selection) -> Slow:
     """
     started, made = time.monotonic(), now()
     by_rater = [oriented(t) for t in tallies(database, selection, "rater")]
-    # One more than are used tells whether there are more.
-    votes = list(map(_features, judgements.decisive(database, selection, MOST_TEXTS + 1)))
-    longer = [(rater, chosen == (more > 0)) for rater, _, chosen, _, more, _ in votes[:MOST_TEXTS] if more]
-    twice = judgements.repeats(database, selection)
+    longer, votes, sampled = length_bias(database, selection)
+    between, itself = agreed(database, selection)
     return Slow(
         made=made,
         clustered=_clustered(by_rater),
         groups=strengths([Duel(t.part, t.one, t.other, t.wins + t.ties / 2, t.losses + t.ties / 2) for t in by_rater]),
-        adjusted=_adjusted(votes[:MOST_TEXTS]),
+        adjusted=_adjusted(votes),
         first=over_raters((t.part, t.preferred_first, t.decisive) for t in by_rater),
-        longer=over_raters((rater, is_longer, 1) for rater, is_longer in longer),
-        texts=min(len(votes), MOST_TEXTS),
-        sampled=len(votes) > MOST_TEXTS,
-        agreement=agreement(judgements.shared(database, selection, MOST_ITEMS)),
-        itself=over_raters((rater, same, pairs) for rater, pairs, same in twice) if twice else None,
+        longer=longer,
+        texts=len(votes),
+        sampled=sampled,
+        agreement=between,
+        itself=itself,
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def agreed(database: DatabaseFile, selection: Selection) -> tuple[Agreement, Share | None]:
+    """How far raters agree with each other, and with themselves (None: no item came back to anybody)."""
+    twice = judgements.repeats(database, selection)
+    itself = over_raters((rater, same, pairs) for rater, pairs, same in twice) if twice else None
+    return agreement(judgements.shared(database, selection, MOST_ITEMS)), itself
+
+
+def length_bias(database: DatabaseFile, selection: Selection) -> tuple[Share, list[Features], bool]:
+    """The share of decisive votes for the longer answer; the votes that were read, as `_features` gives them; whether there were more."""
+    # One more than are used tells whether there are more.
+    read = list(map(_features, judgements.decisive(database, selection, MOST_TEXTS + 1)))
+    votes = read[:MOST_TEXTS]
+    longer = over_raters((rater, chosen == (more > 0), 1) for rater, _, chosen, _, more, _ in votes if more)
+    return longer, votes, len(read) > len(votes)
 
 
 def over_raters(counts: Iterable[tuple[str, float, int]]) -> Share:
@@ -110,7 +126,7 @@ def _clustered(by_rater: list[Tally]) -> list[Clustered]:
     ]
 
 
-def _features(vote: judgements.Judgement) -> tuple[str, tuple[str, str], bool, bool, float, float]:
+def _features(vote: judgements.Judgement) -> Features:
     """Rater, pair, whether its one was chosen and stood first, log ratios of words and of marks."""
     tally = oriented(Tally("", vote.first, vote.second, 0, 0, 0, 0, 0, 0))
     first = tally.one == vote.first
@@ -119,7 +135,7 @@ def _features(vote: judgements.Judgement) -> tuple[str, tuple[str, str], bool, b
     return vote.rater, (tally.one, tally.other), vote.chose_first == first, first, length, math.log((1 + marks(one)) / (1 + marks(other)))  # fmt: skip
 
 
-def _adjusted(votes: list[tuple[str, tuple[str, str], bool, bool, float, float]]) -> list[PairAdjusted]:
+def _adjusted(votes: list[Features]) -> list[PairAdjusted]:
     pairs: dict[tuple[str, str], list[tuple]] = defaultdict(list)
     for rater, pair, *values in votes:
         pairs[pair].append((rater, *values))

@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from app.adapter_blend import add_blend
 from app.cache import joins, new_cache
 from app.errors import InputError, ModelError, first_line
+from app.packed import pack_linears
 from app.pretrained import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LanguageModel:
     def __init__(self, model: Any, tokenizer: Any, name: str, revision: str):
         self.name, self.revision, self.tokenizer = name, revision, tokenizer
         self._model = model.eval().requires_grad_(False)
+        pack_linears(self._model)
         self._peft: PeftModel | None = None
         # By name, how to load it again; the longest unasked for first.
         self._loaded: dict[str, Callable[[], None]] = {}

@@ -85,7 +85,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     serving = Serving(Engine(model.forward_with, model.device, model.joins, room), worker)
     compare = Compare(model, serving, store, catalogue, versions)
     learn = Learn(model, worker, store, versions, settings.admin_token)
-    compare = Compare(model, serving, store, catalogue, versions)
     raters = Raters(store, settings.data, consent)
     return Services(
         settings=settings,

@@ -223,11 +223,26 @@ def test_only_a_persona_or_a_study(store: Store, tmp_path: Path):
         Data(store, open_to_all).export_file(ExportRequest(study="Nobody"), tmp_path / "x.jsonl")
 
 
+def test_card_tells_how_far_two_raters_agree_and_what_was_longer(tmp_path: Path):
+    """Four rounds, judged by both: the same twice, then each arm by one of them."""
+    store = Store(tmp_path)
+    for n, choices in enumerate([("first", "first"), ("second", "second"), ("first", "second"), ("second", "first")]):
+        store.add_round(a_round(f"r{n}", "Why?", answers=answers(linear_aligned="a longer answer", baseline="short")))
+        for rater, choice in zip(("ann", "bob"), choices, strict=True):
+            store.vote(Vote(f"r{n}", rater, choice))
+    Data(store, open_to_all).export_folder(ExportRequest(format="votes"), tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    # Half agreed where chance gives half: kappa 0. Krippendorff: 1 - (n - 1) observed / expected = 1 - 7 * (4 / 8) / (2 * 4 * 4 / 8) = 0.125.
+    assert "alpha, nominal, of 4 things judged by several of 2 raters (1: full agreement, 0: chance) | 0.125 (" in text
+    assert "Cohen's kappa, of two raters | 0.000 (" in text
+    assert "Fleiss' kappa, of more raters | not measured |" in text
+    assert "sides exchanged | not measured (n = 0) |" in text
+    assert "The longer answer wins, of clear votes (0.5: no length bias) | 0.500 (" in text
+
+
 def test_card_tells_counts_and_biases(store: Store, tmp_path: Path):
     request = {"format": "preference", "file_type": "parquet", "with_principle": True, "license": "cc-by-4.0"}
-    Data(store, open_to_all).export_folder(
-        ExportRequest(**request), tmp_path / "out", measured={"Agreement | alpha": "0.4 (0.1 to 0.7), n = 9"}
-    )
+    Data(store, open_to_all).export_folder(ExportRequest(**request), tmp_path / "out")
     _, head, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["license"] == "cc-by-4.0"
@@ -237,7 +252,7 @@ def test_card_tells_counts_and_biases(store: Store, tmp_path: Path):
         "| first | 6 |", "| second | 2 |", "| tie | 2 |", "| both_bad | 2 |",
         "| with_principle | True |",
         "0.750 (0.409 to 0.929), n = 8",  # Wilson's interval of 6 of 8, by hand
-        "| Agreement \\| alpha | 0.4 (0.1 to 0.7), n = 9 |",
+        "| Krippendorff's alpha, nominal, of 0 things judged by several of 0 raters (1: full agreement, 0: chance) | not measured |",
         "Versions of the consent text: 2 (12)",
         "baseline @ v3 wins against linear_aligned @ v3",
     ):  # fmt: skip

@@ -1,16 +1,19 @@
 """The schema as it is described, as other tools see it, and as it comes from every earlier one."""
 
+import asyncio
 import re
 import sqlite3
 from pathlib import Path
 
 import pytest
+from datasette.app import Datasette
 from sqlite_utils import Database
 
 from storage.migrations import migrations
 from storage.records import Vote
 from storage.search import search
 from storage.store import Store
+from tests.rounds import a_round
 from tests.test_store import an_ai_vote, tables
 
 DESCRIBED = Path(__file__).parent.parent / "storage" / "README.md"
@@ -35,6 +38,28 @@ def test_every_table_and_column_is_described_and_nothing_else(tmp_path: Path):
     assert {name: sorted(columns) for name, columns in described().items()} == {
         name: sorted(columns) for name, columns in real.items()
     }
+
+
+def test_datasette_serves_every_table_and_searches_the_texts(tmp_path: Path):
+    """The real one, on a database that has a vote in it."""
+    store = Store(tmp_path)
+    store.add_round(a_round("r1", "Where is the pelican?"))
+    store.vote(Vote(round="r1", rater="ann", choice="first"))
+    datasette = Datasette([str(store.path)])
+
+    async def served() -> dict[str, list[dict]]:
+        await datasette.invoke_startup()
+        paths = [f"{name}.json?_shape=array" for name in tables(store.path)]
+        paths += ["texts.json?_shape=array&_search=pelican", "texts.json?_shape=array&_search=walrus"]
+        answers = [await datasette.client.get(f"/{store.path.stem}/{path}") for path in paths]
+        assert {answer.status_code for answer in answers} == {200}
+        return {path: answer.json() for path, answer in zip(paths, answers, strict=True)}
+
+    rows = asyncio.run(served())
+    assert rows["rounds.json?_shape=array"][0]["id"] == "r1"
+    assert [row["choice"] for row in rows["votes.json?_shape=array"]] == ["first"]
+    assert rows["texts.json?_shape=array&_search=pelican"]
+    assert rows["texts.json?_shape=array&_search=walrus"] == []
 
 
 def test_datasette_finds_the_links_and_the_index(tmp_path: Path):

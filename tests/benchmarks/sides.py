@@ -2,6 +2,9 @@
 the two-cache loop of Linear Alignment's authors. Everything writes exactly `max_new_tokens` tokens. Knows no clock and no bar.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -86,9 +89,10 @@ def generated(model: LanguageModel, context: list[int], settings: DecodeSettings
     sampled = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
     how = sampled if settings.temperature else {"do_sample": False}
     torch.manual_seed(settings.seed)
-    out = model._model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=settings.max_new_tokens, **how, **extra
-    )
+    with _as_transformers_loads_it(model):
+        out = model._model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=settings.max_new_tokens, **how, **extra
+        )
     return out[0, ids.shape[1] :].tolist()
 
 
@@ -113,8 +117,25 @@ def generated_thrice(model: LanguageModel, pair: Contexts, settings: DecodeSetti
     return dict(zip(ARM_NAMES, texts, strict=True))
 
 
-@torch.inference_mode()
 def two_caches(model: LanguageModel, pair: Contexts, settings: DecodeSettings) -> list[int]:
+    """Tokens of the aligned arm in the authors' way; see `_two_caches`."""
+    with _as_transformers_loads_it(model):
+        return _two_caches(model, pair, settings)
+
+
+@contextmanager
+def _as_transformers_loads_it(model: LanguageModel) -> Iterator[None]:
+    """The peers get plain linear layers: packing their weights is this project's doing."""
+    packed = {layer: vars(layer).pop("forward") for layer in model._model.modules() if "forward" in vars(layer)}
+    try:
+        yield
+    finally:
+        for layer, forward in packed.items():
+            layer.forward = forward
+
+
+@torch.inference_mode()
+def _two_caches(model: LanguageModel, pair: Contexts, settings: DecodeSettings) -> list[int]:
     """Tokens of the aligned arm in the authors' way, written anew from its description: each context has a cache of its own and is
     forwarded by itself, the nucleus is found by sorting the vocabulary. Source: arXiv 2401.11458, `contra_generate`."""
     caches = [DynamicCache(config=model._model.config) for _ in pair]
