@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.exceptions import InvalidPathError
+from starlette.routing import BaseRoute
 
 from app.errors import InputError, PlumblineError
 from app.limits import Limits, Visit, visiting
@@ -29,6 +30,7 @@ class Door(gr.Blocks):
     def __init__(self, limits: Limits, proxies: int, **options: Any):
         super().__init__(**options)
         self.limits, self.proxies = limits, proxies
+        self.further_routes: list[BaseRoute] = []  # beside Gradio's own
 
     async def process_api(
         self,
