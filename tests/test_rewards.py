@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.authority import Authority
 from app.errors import InputError
 from app.learn import Learn, Outcome
 from app.prompts import SYSTEM_TEXT
@@ -141,7 +142,7 @@ def test_both_bad_and_rewritten_answers_come_from_the_store_once(tmp_path):
     add_choice(store, 3)
     store.add_round(a_round("edited", "Question 4?"))
     store.vote(Vote("edited", "ann", "first", edited_side="second", edited="Ahoy, the sky"))
-    found = Learn(None, None, store, None, None, None).rated("pirate")
+    found = Learn(None, None, store, None, None, Authority(None)).rated("pirate")
     told = {(r.question, r.answer, r.liked, r.demonstration, r.round) for r in found}
     assert len(found) == 3 and told == {
         ("Question 1 of pirate?", GOOD, False, False, "pirate-1"),
