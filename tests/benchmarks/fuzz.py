@@ -224,9 +224,7 @@ def inputs(targets: list[Target]) -> st.SearchStrategy[Drawn]:
     return strange()
 
 
-def fuzzed(
-    folder: Path, model: str, count: int, chance: int, only: Callable[[Target], bool] = lambda _: True
-) -> dict[str, Any]:
+def fuzzed(folder: Path, model: str, count: int, chance: int, minutes: float = math.inf) -> dict[str, Any]:
     """Starts a server on rows, sends it so many inputs and says what came of it.
 
     Args:
