@@ -317,6 +317,15 @@ def test_a_call_of_nothing_is_a_sentence_and_no_crash(client: TestClient, path: 
     assert answer.status_code == 400 and len(answer.json()["detail"].split()) > 3
 
 
+def test_gradio_keeps_no_figures_of_the_calls():
+    demo = page()
+    with client_of(demo) as client:
+        for _ in range(3):
+            assert '"ab"' in call(client, "echo", "ab", 1)
+    assert len(demo._queue.event_analytics) <= 1
+    assert demo._queue.cached_event_analytics_summary == {"functions": {}}
+
+
 def test_both_ways_of_calling_by_name_work(client: TestClient):
     started = client.post("/gradio_api/call/v2/echo", json={"text": "ab"})
     assert started.status_code == 200

@@ -7,6 +7,7 @@ Hypothesis draws the inputs; the targets are what the server says of itself.
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -14,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -223,9 +224,7 @@ def inputs(targets: list[Target]) -> st.SearchStrategy[Drawn]:
     return strange()
 
 
-def fuzzed(
-    folder: Path, model: str, count: int, chance: int, only: Callable[[Target], bool] = lambda _: True
-) -> dict[str, Any]:
+def fuzzed(folder: Path, model: str, count: int, chance: int, minutes: float = math.inf) -> dict[str, Any]:
     """Starts a server on rows, sends it so many inputs and says what came of it.
 
     Args:
@@ -233,7 +232,7 @@ def fuzzed(
         model: a folder or name.
         count: inputs.
         chance: the seed.
-        only: which targets.
+        minutes: after which no more are sent.
 
     Returns:
         inputs (by target), outcomes, crashed, wordless, silent, tracebacks, rows_lost, seconds.
@@ -245,7 +244,7 @@ def fuzzed(
     log = folder / "server.log"
     with printed_to(log), serving(Path(model), folder / "data") as server:
         fuzzer = Fuzzer(server.url)
-        targets = [target for target in fuzzer.targets() if only(target)]
+        targets, started = fuzzer.targets(), time.monotonic()
 
         @seed(chance)
         @settings(
@@ -257,9 +256,9 @@ def fuzzed(
         )
         @given(inputs(targets))
         def send(drawn: Drawn) -> None:
-            fuzzer.send(*drawn)
+            if time.monotonic() - started < 60 * minutes:
+                fuzzer.send(*drawn)
 
-        started = time.monotonic()
         send()
         seconds = time.monotonic() - started
     printed = log.read_text(errors="replace")
@@ -326,12 +325,13 @@ def main() -> None:
     """Runs it and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
     parser.add_argument("--out", type=Path, default=RESULTS)
     given_ = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = save_tiny_model("llama", Path(folder) / "model")
-        found = fuzzed(Path(folder), str(model), given_.inputs, given_.seed)
+        found = fuzzed(Path(folder), str(model), given_.inputs, given_.seed, given_.minutes)
         log = (Path(folder) / "server.log").read_text(errors="replace")
     if found["tracebacks"] or found["errors_logged"]:
         given_.out.with_suffix(".log").write_text(log[-200_000:])
