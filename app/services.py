@@ -39,7 +39,7 @@ from app.studies import Studies
 from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
-from app.versus import Versus
+from app.versus import Duel, Versus
 from app.visits import Visits
 from app.worker import Worker
 from app.zero_gpu import LentServing, LentWorker, is_lent
@@ -113,10 +113,10 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     raters = Raters(store, settings.data, consent, partial(remove_deleted, store, adapters))
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
-    amiss = repairs(
-        store, adapters, ManageVersions(store, adapters, authority.authorise)
-    )  # of this start, not of a change
     running: dict[str, Comparison] = {}
+    # Of this start, not of a change of models.
+    found = repairs(store, adapters, ManageVersions(store, adapters, authority.authorise))
+    duels: dict[str, Duel] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
     def around(model: LanguageModel, models: Models) -> Services:
@@ -153,10 +153,10 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             insights=Insights(store, learn.authorise),
             share=Share(store),
             sweep=Sweep(model, worker, compare),
-            versus=Versus(compare, store),
+            versus=Versus(compare, store, duels),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
-            repairs=amiss,
+            repairs=found,
             limits=limits,
             authority=authority,
             owner=Owner(authority, store, learn, meter, log),

@@ -53,7 +53,7 @@ def kept(server: Server) -> dict[str, Any]:
         rows = {table: [tuple(row.values()) for row in db[table].rows] for table in tables}
     root = server.services.versions.adapters.root
     files = {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-    return {**rows, "files": files}
+    return {**rows, "files": files, "limits": server.services.limits.settings}
 
 
 def study(server: Server) -> str:
@@ -76,6 +76,9 @@ def filled(component: dict[str, Any], study_id: str) -> Any:
         "study-personas": ["pirate"],
         "owner-rater": rater_of(ANN)[:8],
         "delete-sure": True,
+        "owner-limit": "votes",
+        "owner-limit-value": "1/day",
+        "owner-persona": "nobodys",
     }
     if name in named:
         return named[name]
@@ -120,6 +123,7 @@ def test_no_private_event_of_the_page_does_anything_of_the_owners_without_the_to
         refused |= targets if "needs the owner" in answer else set()
     assert kept(guarded) == before
     actions = ("learn", "publish", "roll-back", "ban", "lift", "study-close", "log-again")
+    actions += ("approve", "hide", "persona-delete", "limit-change")
     assert {ids[f"owner-{action}"] for action in actions} <= refused
     assert {ids[name] for name in ("private-learn", "private-delete", "owner-enter", "owner-leave")} <= called
     assert len(called) > 60

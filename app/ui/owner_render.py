@@ -4,6 +4,7 @@ from html import escape
 
 from app.bans import Person
 from app.gauges import Gauges
+from app.limits import WORDS, LimitState
 from app.prompts import frame
 from app.ui.sync_line import sync_line
 from storage.records import SavedPersona, Version
@@ -70,7 +71,7 @@ def _person(item: Person) -> str:
         voter.name,
         str(voter.votes),
         f"{item.agreed} of {item.shared}" if item.shared else "nothing shared",
-        "" if item.chance is None else f"{item.chance:.3f}",
+        "" if item.chance is None else "under 0.001" if item.chance < 0.001 else f"{item.chance:.3f}",
         voter.last[:16].replace("T", " "),
     ]
     told = f'<b class="pl-bad">{escape(" · ".join(note))}</b>' if note else ""
@@ -85,9 +86,9 @@ def private_versions(items: list[Version], scope_names: dict[str, str]) -> str:
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _private(item, scope_names))}</tr>" for item in items
     )
     return (
-        '<div class="pl-scroll"><table class="pl-table"><tr><th>A rater’s own version</th><th>Of</th><th>Rater (pseudonym)</th><th>Choices</th>'
+        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table"><tr><th>A rater’s own version</th><th>Of</th><th>Rater (pseudonym)</th><th>Choices</th>'
         f"<th>Made (UTC)</th></tr>{rows}</table></div>"
-        '<p class="pl-quiet">Only its rater can use it. If you choose it above, it is everybody’s from then on.</p>'
+        '<p class="pl-quiet">Only its rater can use it. If you choose it above, it is everybody’s from then on.</p></div>'
     )
 
 
@@ -105,8 +106,8 @@ def personas(waiting: list[SavedPersona], approved: list[SavedPersona]) -> str:
         _persona(p, "everybody's") for p in approved
     )
     return (
-        '<div class="pl-scroll"><table class="pl-table pl-people"><tr><th>By (pseudonym)</th><th>Name</th><th>Principles</th><th></th></tr>'
-        f"{rows}</table></div>"
+        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table pl-people"><tr><th>By (pseudonym)</th><th>Name</th><th>Principles</th><th></th></tr>'
+        f"{rows}</table></div></div>"
     )
 
 
@@ -114,6 +115,31 @@ def _persona(persona: SavedPersona, state: str) -> str:
     principles = [frame(persona.principle, persona.framing), *(frame(p["text"], p["framing"]) for p in persona.mix)]
     cells = [persona.rater[:12], persona.name, "\n".join(principles), state]
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def limits(items: list[LimitState]) -> str:
+    """What visitors may do, and how often it was too much."""
+    rows = "".join(map(_limit, items))
+    return (
+        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table"><tr><th>Limit</th><th>One visitor</th><th>One address</th>'
+        f"<th>All together</th><th>Used since the start</th><th>Refused</th></tr>{rows}</table></div></div>"
+    )
+
+
+def _limit(item: LimitState) -> str:
+    cells = [
+        f"{WORDS.get(item.kind, item.kind)} ({item.kind})",
+        item.rates,
+        _times(item.times_address),
+        _times(item.times_everybody),
+        str(item.used),
+        str(item.refused),
+    ]
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _times(times: int) -> str:
+    return f"{times} times that" if times > 1 else "as one visitor" if times else "no limit"
 
 
 def log(lines: list[str]) -> str:

@@ -13,6 +13,7 @@ from app.errors import PlumblineError
 from app.services import Services
 from app.ui import owner_render, render
 from app.ui.compare_form import QUIET
+from app.ui.owner_limits import build_limits_section
 from app.ui.owner_people import build_people_section
 from app.ui.owner_personas import build_personas_section
 from app.ui.owner_studies import build_studies_section
@@ -49,6 +50,7 @@ def build_owner_tab(services: Services, tab: gr.Tab) -> None:
         people = build_people_section(services, key)
         studies = build_studies_section(services, key)
         personas = build_personas_section(services, key)
+        limits = build_limits_section(services, key)
         gr.HTML(
             '<div class="pl-card"><h3>Exports</h3>Everything that was collected is taken out, searched and imported on the tab <b>Data</b>, and '
             "studies are made on the tab <b>Label</b>; both ask for the token.</div>"
@@ -58,7 +60,7 @@ def build_owner_tab(services: Services, tab: gr.Tab) -> None:
             look = gr.Button("Look again", size="sm", elem_id="owner-log-again")
         leave = gr.Button("Sign out", size="sm", elem_id="owner-leave")
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
-    sections = (versions, people, studies, personas)
+    sections = (versions, people, studies, personas, limits)
     filled = [component for section in sections for component in section.components]
 
     def signed_in(given: str) -> dict[Any, Any]:

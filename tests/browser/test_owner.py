@@ -22,10 +22,11 @@ def test_the_console_opens_for_the_owner_and_a_ban_takes_votes_away_until_it_is_
     visitor.settle()
     assert visitor.page.get_by_role("tab", name="Owner").count() == 0
 
-    plumb = open_page(f"{shared.url}?owner", viewport={"width": 390, "height": 800}, color_scheme="dark")
+    plumb = open_page(f"{shared.url}?owner", color_scheme="dark")
     page = plumb.page
     page.get_by_role("tab", name="Owner").click()
     page.locator("#owner-gauges .pl-gauges").wait_for()  # without a token everybody is the owner of their own machine
+    page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="People and bans").click()
     row = page.locator("#owner-people tr", has_text=MALLORY[:12])
