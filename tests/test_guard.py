@@ -293,6 +293,13 @@ def test_a_field_that_was_emptied_is_an_empty_text_or_nothing(client: TestClient
     assert CALLED == [("", None, None)]
 
 
+def test_a_group_of_boxes_without_a_value_has_none_ticked():
+    def ticked(boxes: list[str], menu: list[str]) -> None:
+        """Never called here."""
+
+    assert fitting(ticked, [gr.CheckboxGroup(["a"]), gr.Dropdown(["a"], multiselect=True)], [None, None]) == [[], []]
+
+
 def test_an_event_of_the_browsers_alone_cannot_be_called(client: TestClient, capfd: pytest.CaptureFixture):
     status, text = press(client, 3, "x", 1, "a")
     assert status == 400 and "nothing to call" in text and "Traceback" not in capfd.readouterr().err

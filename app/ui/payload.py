@@ -36,7 +36,7 @@ class Field(Protocol):
 
 
 def fitting(function: Callable[..., Any] | None, fields: Sequence[Field], values: Any) -> list[Any]:
-    """The values of a call, one for each field; a text that is missing is empty.
+    """The values of a call, one for each field; a text or a list of the page that is missing is empty.
 
     Raises:
         InputError: the event has nothing to call, values are missing, or one is of another kind than the field's.
@@ -97,7 +97,7 @@ def _checked(name: str, value: Any, field: Field) -> Any:
     if value is None and kind == "string" and "enum" not in schema:
         return ""
     if value is None and not isinstance(field, Api):
-        return None  # a field on the page that was emptied or never filled
+        return [] if kind == "array" else None  # a field on the page that was emptied or never filled
     if not fits(schema, value):
         wanted = _wanted(schema)
         raise InputError(f"{name} is {_short(value)}: it must be {wanted}")
