@@ -264,6 +264,7 @@ def measured(
             "end": round(memory[-1][1], 1),
             "most": round(max(mb for _, mb in memory), 1),
         },
+        "memory_mb_every_10_s": [round(mb, 1) for _, mb in memory[::10]],
         "warm_up_seconds": warm_up,
         "memory_growth_mb": round(growth_mb(memory, warm_up), 1),
         "fairness": {
