@@ -185,6 +185,8 @@ def test_hostile_texts_are_shown_as_text(shared: Server, open_page) -> None:
     assert page.value("prompt") == HOSTILE
     # Everywhere else where a persona's name goes: both menus, after reloading, too.
     page.open()
+    page.page.wait_for_function("window.joined > 1")
+    page.settle()  # one's own personas come once the page knows whose they are
     page.choose("persona", names[0])
     page.page.wait_for_function("text => document.querySelector('#principle textarea').value === text", arg=HOSTILE)
     page.page.wait_for_function("text => document.body.innerText.includes(text)", arg=HOSTILE)
