@@ -12,6 +12,7 @@ from app.ui.page import build_page, launch
 if gr.NO_RELOAD:
     try:
         services = build(Settings())
+        services.log.start()
         services.sync.start()
     except PlumblineError as error:
         sys.exit(f"plumbline: {error}")

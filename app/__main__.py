@@ -176,6 +176,7 @@ def serve(options: argparse.Namespace) -> int:
     from app.ui.page import build_page, launch
 
     services = build(Settings())
+    services.log.start()
     services.sync.start()
     launch(build_page(services), port=options.port)
     return 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.embedding import Embedder
 from app.errors import InputError, NotFoundError
+from app.limits import spend
 from app.prompts import MAX_PRINCIPLE_CHARACTERS, clean, frame
 from personas import Persona
 from storage.records import SavedPersona
@@ -119,6 +120,7 @@ class Catalogue:
 
         Raises:
             InputError: nobody saves; the name, a principle or a number is malformed or out of bounds; or the name is the library's.
+            LimitError: too many personas were saved just now.
         """
         if not rater:
             raise InputError(
@@ -140,6 +142,7 @@ class Catalogue:
             link=secrets.token_urlsafe(12),
             public_wanted=bool(offered),
         )
+        spend("personas", rater)
         self._table.save(persona)
         return next(saved for saved in self._table.all() if saved.id == persona.id)
 

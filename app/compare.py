@@ -23,6 +23,7 @@ from app.decoding.run import Run, TokenEvent
 from app.decoding.streaming import TextStream
 from app.decoding.trace import TokenTrace
 from app.errors import InputError, checked
+from app.limits import at_once, spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, contexts, frame
 from app.serving import HasGone, Place, Serving
@@ -144,6 +145,7 @@ class Compare:
         Raises:
             InputError: prompt, principle, arms or adapter are malformed, empty or too long.
             NotFoundError: no such persona or version.
+            LimitError: the visitor asks for too much just now.
         """
         principles = self._principles(request)
         messages = _checked_messages(request.messages)
@@ -158,16 +160,20 @@ class Compare:
         if not request.settings.no_repeat_ngram:
             settings = request.settings.model_copy(update={"no_repeat_ngram": self.model.no_repeat_ngram})
             request = request.model_copy(update={"settings": settings})
-        adapter = self.resolve_adapter(request.adapter, request.persona)
+        adapter = self.resolve_adapter(request.adapter, request.persona, rater)
         check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
+        context_ids = [self.model.chat_ids(chat) for chat in chats]
+        answers = len(arms) + (request.settings.best_of_count - 1 if BEST_OF in arms else 0)
+        spend("tokens", rater, answers * request.settings.max_new_tokens)
+        spend("comparisons", rater)
         return Comparison(
             round_id=secrets.token_urlsafe(12),
             request=request,
             adapter=adapter,
             principles=principles,
             chats=chats,
-            contexts=[self.model.chat_ids(chat) for chat in chats],
+            contexts=context_ids,
             first_arm=sides[0],
             second_arm=sides[1],
             arms=arms,
@@ -211,10 +217,15 @@ class Compare:
 
         started = time.monotonic()
         self._running[comparison.round_id] = comparison
+        place = 0
         try:
             for events in self.events(comparison, partial(_arms, comparison)) if streams else ():
                 if isinstance(events, Place):
-                    yield Progress(dict(unwritten), events.number)
+                    place = events.number
+                elif events:
+                    place = 0
+                if place:
+                    yield Progress(dict(unwritten), place)
                     continue
                 for event in events:
                     if event.trace:
@@ -228,7 +239,10 @@ class Compare:
                     answers[event.arm] = Answer(
                         event.arm, stream.text, list(stream.token_ids), event.finish_reason or "", seconds
                     )
-                yield told()
+                progress = told()
+                yield progress
+                if progress.done:
+                    return
             for chosen in self._best_of(comparison) if BEST_OF in comparison.arms else ():
                 answers[BEST_OF] = chosen or answers[BEST_OF]
                 yield told()
@@ -265,23 +279,25 @@ class Compare:
 
         Raises:
             BusyError: too much is waiting.
+            LimitError: too much of the visitor's is waiting.
         """
-        return self._serving.stream(partial(self._decoding, comparison, arms))
+        with at_once(comparison.rater):
+            yield from self._serving.stream(partial(self._decoding, comparison, arms))
 
     def cancel(self, round_id: str) -> None:
         """Stops a comparison within one step; what was written so far is kept. Does nothing where it has ended."""
         if comparison := self._running.get(round_id):
             comparison.cancelled.set()
 
-    def resolve_adapter(self, wanted: str | None, persona: str) -> str:
+    def resolve_adapter(self, wanted: str | None, persona: str, rater: str = "") -> str:
         """The version or mixture to answer with: the one named, or what is published for the persona; "" is the original model.
 
         Raises:
-            InputError, NotFoundError: no such version, or one of another model.
+            InputError, NotFoundError: no such version, one of another model, or another rater's own.
         """
         if wanted is None:
             return self._versions.in_use(persona)
-        return "" if wanted in ("", "none") else self._versions.answering(wanted)
+        return "" if wanted in ("", "none") else self._versions.answering(wanted, rater)
 
     def _best_of(self, comparison: Comparison) -> Iterator[Answer | None]:
         deadline = time.monotonic() + comparison.seconds
@@ -290,16 +306,16 @@ class Compare:
             return "cancelled" if comparison.cancelled.is_set() else "deadline" if time.monotonic() > deadline else ""
 
         (principle,) = comparison.principles
-        return self._serving.beside(
-            best_of_steps(
-                self.model,
-                partial(self._versions.load, comparison.adapter),
-                comparison.chats[0][1:],
-                frame(principle.text, principle.framing),
-                comparison.request.settings,
-                cut,
-            )
+        steps = best_of_steps(
+            self.model,
+            partial(self._versions.load, comparison.adapter),
+            comparison.chats[0][1:],
+            frame(principle.text, principle.framing),
+            comparison.request.settings,
+            cut,
         )
+        with at_once(comparison.rater):
+            yield from self._serving.beside(steps)
 
     def _principles(self, request: Request) -> list[Principle]:
         if request.persona and request.principles:

@@ -26,7 +26,7 @@ class StorageError(PlumblineError):
 
 
 class NotAllowedError(PlumblineError):
-    """The owner's token is needed and was not given."""
+    """The owner's token is needed and was not given, or the owner has shut somebody out."""
 
 
 class HubError(PlumblineError):
@@ -39,6 +39,17 @@ class ConsentError(PlumblineError):
 
 class BusyError(PlumblineError):
     """More is waiting for the model than the queue holds."""
+
+
+class LimitError(PlumblineError):
+    """A visitor, an address or everybody together asks for more than is allowed just now.
+
+    seconds: after which it is worth another try; 0 where waiting does not help.
+    """
+
+    def __init__(self, message: str, seconds: int):
+        super().__init__(message)
+        self.seconds = seconds
 
 
 def first_line(error: BaseException) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.errors import InputError
+from app.limits import spend
 from app.prompts import MAX_PROMPT_CHARACTERS, clean
+from storage.bans import BanTable
 from storage.raters import RaterTable
 from storage.records import Round, Vote
 from storage.store import Store
@@ -25,7 +27,7 @@ class Label:
     """
 
     def __init__(self, store: Store):
-        self._store, self._raters = store, RaterTable(store.database)
+        self._store, self._raters, self._bans = store, RaterTable(store.database), BanTable(store.database)
 
     def vote(
         self,
@@ -58,14 +60,18 @@ class Label:
         Raises:
             InputError: no such choice, the reason is too long, or what goes with it is malformed; or the task was skipped.
             NotFoundError: no such round, or one of a study that this rater was not handed.
+            LimitError: too many votes just now.
+            NotAllowedError: the owner banned the rater.
         """
         if not rater:
             raise InputError("the vote came without a rater; reload the page, or send a rater of your own")
+        self._bans.refuse(rater)
         if not SESSION.fullmatch(session):
             raise InputError(f"the session is {session[:40]!r}; it may have 64 letters, digits, - and _ at most")
         vote = Vote(
             round_id, rater, choice, reason.strip(), dwell_seconds, session=session, chips=_checked_chips(chips)
         )
+        spend("votes", rater)
         round_ = self._store.round(round_id)
         side, text = _checked_edit(edited_side, edited, round_)
         consent = self._raters.get(rater).consent_version

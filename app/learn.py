@@ -3,24 +3,25 @@
 Here model and storage meet; it knows neither SQL nor Gradio.
 """
 
-import hmac
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from pydantic import SecretStr
 from torch import Tensor
 
+from app.authority import Authority
 from app.decoding.arms import DecodeSettings
 from app.embedding import Embedder
-from app.errors import BusyError, InputError, NotAllowedError
+from app.errors import BusyError, InputError
 from app.insights import Share, share
+from app.limits import spend
 from app.model import LanguageModel
 from app.prompts import with_system
+from app.refresh.caps import capped
 from app.refresh.pairs import Pair, Rated, make_pair, make_rated, split
 from app.refresh.rows import training_rows
 from app.refresh.sampling import sample_answers
@@ -29,13 +30,14 @@ from app.versions import Versions
 from app.worker import Worker
 from storage.export import decisive, decisive_ai, unpaired_rows
 from storage.imported import imported
-from storage.records import Version
+from storage.records import Round, Version, Vote
 from storage.store import Store
 
 SAMPLES = 3
 SAMPLE_TOKENS = 96
 IN_TRAINING = "in_training"
 PAIRS_AT_ONCE = 8
+ITS_RATERS = "it is yours alone: you can choose it in Compare, and only the owner of this page can publish it"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Learn:
         model, worker: the model and the thread that owns it.
         store, versions: votes and adapter versions.
         embedder: of the reward "embedding".
-        admin_token: where given, publishing and rollback ask for it.
+        authority: tells who may publish and roll back.
+        rater_share: the most of a refresh that one rater may bring, see `app.refresh.caps`.
     """
 
     def __init__(
@@ -86,35 +89,29 @@ class Learn:
         store: Store,
         versions: Versions,
         embedder: Embedder,
-        admin_token: SecretStr | None = None,
+        authority: Authority,
+        rater_share: float = 1.0,
     ):
         self.model, self._worker, self._store, self._versions = model, worker, store, versions
         self._embedder = embedder
-        self._admin_token = admin_token
+        self.authorise = authority.authorise
+        self._rater_share = rater_share
         self._one_at_a_time = threading.Lock()
 
-    def authorise(self, token: str) -> None:
-        """Raises NotAllowedError where an owner's token is set and `token` is another."""
-        expected = self._admin_token.get_secret_value() if self._admin_token else ""
-        if expected and not hmac.compare_digest(expected.encode(), (token or "").encode()):
-            raise NotAllowedError(
-                "this needs the owner's token: publishing, rollback, export and adapter files are the owner's here; give the token that PLUMBLINE_ADMIN_TOKEN holds"
-            )
-
     def pairs(self, persona: str | None) -> list[Pair]:
-        """Pairs from the decisive votes, of one persona or, with None, of all; prompts without the principle."""
-        votes = decisive(self._store.votes(persona))
-        return [
-            make_pair(r.messages, r.answers[chosen].text, r.answers[rejected].text, r.id)
-            for _, r, chosen, rejected in votes
-        ]
+        """Pairs from the decisive votes, of one persona or, with None, of all; prompts without the principle. Of a banned rater none,
+        and of one who votes much more than the others the newest that their share allows.
+        """
+        votes = capped(decisive(self._store.votes(persona)), lambda item: item[0].rater, self._rater_share)
+        return list(map(pair_of, votes))
 
     def rated(self, persona: str | None) -> list[Rated]:
         """Answers that people judged by themselves: both of a "both bad" as disliked, and rewritten ones as demonstrations. What a
         decisive vote says is in `pairs`."""
+        judged = [item for item in self._store.votes(persona) if item[0].edited or item[0].choice == "both_bad"]
         return [
             make_rated(row["prompt"], row["completion"][0]["content"], row["label"], row["edited"], row["round"])
-            for vote, round_ in self._store.votes(persona)
+            for vote, round_ in capped(judged, lambda item: item[0].rater, self._rater_share)
             for row in unpaired_rows([(vote, round_)])
             if row["edited"] or vote.choice == "both_bad"
         ]
@@ -135,6 +132,7 @@ class Learn:
         settings: RefreshSettings,
         publish: bool = True,
         rated: Sequence[Rated] = (),
+        rater: str = "",
     ) -> Iterator[Step | Outcome]:
         """Trains in the background of the model's worker; yields every step, then the outcome. Closing it keeps the old version.
 
@@ -145,30 +143,36 @@ class Learn:
             publish: whether it goes into use if it passes the gate.
             rated: answers judged by themselves, for the objectives that learn from such; those to prompts that are held out are not
                 learnt from. What is measured is the held-out pairs, so that objectives can be compared.
+            rater: where given, the version is this rater's own and is never published here; the pairs are from their choices.
 
         Raises:
             InputError: too few pairs; the message says how many are missing.
             BusyError: another refresh is running.
+            LimitError: too many refreshes just now.
             StorageError: the version could not be written; the old one stays.
         """
         training, held_out = split(pairs, settings.seed)
+        spend("refreshes", "")
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("another refresh is running just now; please wait until it has finished")
         try:
-            steps = self._steps(training, held_out, list(rated), scope, settings, publish)
-            yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
+            steps = partial(self._steps, training, held_out, list(rated), scope, settings, publish and not rater, rater)
+            note = f"a refresh from {len(pairs)} pairs for {scope or 'all personas'}"
+            with self._versions.adapters.underway("refresh", note):
+                yield from (item for item in self._worker.stream(steps, background=True) if item is not None)
         finally:
             self._one_at_a_time.release()
 
     def use(self, scope: str, version: str, token: str = "") -> None:
-        """From now on `scope` answers with `version`; "" is the original model. Rollback is this, too.
+        """From now on `scope` answers with `version`; "" is the original model. Rollback is this, too. A rater's own version becomes
+        the page's with it.
 
         Raises:
             NotAllowedError: an owner's token is set and was not given.
             InputError, NotFoundError: no such version, or one of another model.
         """
         self.authorise(token)
-        self._store.publish(scope, "" if version in ("", "none") else self._versions.checked(version))
+        self._store.publish(scope, "" if version in ("", "none") else self._versions.known(version).id)
 
     def roll_back(self, scope: str, token: str = "") -> str:
         """From now on `scope` answers with what its version in use came after; returns that one, "" for the original model.
@@ -200,6 +204,7 @@ class Learn:
         scope: str,
         settings: RefreshSettings,
         publish: bool,
+        rater: str,
     ) -> Iterator[Step | Outcome | None]:
         # A None only gives way: the worker may then do something else before it comes back.
         started = time.monotonic()
@@ -214,7 +219,7 @@ class Learn:
         in_use = (yield from self._margins(test_set, current)) if current else base
         before = _accuracy(in_use - base)
         # Held-out prompts are other people's words: whoever may not publish does not get to read them.
-        prompts = list({pair.prompt: pair for pair in held_out}.values())[: SAMPLES if publish else 0]
+        prompts = list({pair.prompt: pair for pair in held_out}.values())[: SAMPLES if publish or rater else 0]
         old_answers = yield from self._answers(prompts, current, learnt.asked)
         start = self._versions.adapters.path(current) if current and settings.reference == "previous" else None
         losses = []
@@ -224,8 +229,7 @@ class Learn:
                 yield step
             after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING, learnt.asked)
-            version = self._versions.adapters.unused(self._store.next_version_id())
-            self._versions.adapters.write(version, partial(self._save, IN_TRAINING))
+            version = self._versions.adapters.add(self._store.next_version_id(), partial(self._save, IN_TRAINING))
         finally:
             self.model.drop_adapter(IN_TRAINING)
         passed, reason = _gate(before, after)
@@ -234,7 +238,10 @@ class Learn:
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
         if passed and not publish:
-            passed, reason = False, "it was asked to stay unpublished; it can be published later"
+            passed, reason = (
+                False,
+                ITS_RATERS if rater else "it was asked to stay unpublished; it can be published later",
+            )
         outcome = Outcome(
             version=version,
             pairs_train=len(training),
@@ -246,13 +253,14 @@ class Learn:
             published=passed,
             reason=reason,
             samples=samples,
-            rated=learnt.rated,
+            rated=len(learnt.rated),
             asked=learnt.asked,
         )
         # All pairs of a round share its prompt, and so its side of the split.
-        parts = ((training, False), (rated if learnt.rated else [], False), (held_out, True))
+        parts = ((training, False), (learnt.rated, False), (held_out, True))
         rounds = {p.round: is_aside for part, is_aside in parts for p in part if p.round}
-        self._store.add_version(self._record(outcome, scope, settings, current or ""), publish=passed, rounds=rounds)
+        made = replace(self._record(outcome, scope, settings, current or ""), rater=rater)
+        self._store.add_version(made, publish=passed, rounds=rounds)
         yield outcome
 
     def _save(self, adapter: str, folder: Path) -> None:
@@ -297,6 +305,12 @@ class Learn:
             parent=parent,
             reference=settings.reference,
         )
+
+
+def pair_of(choice: tuple[Vote, Round, str, str]) -> Pair:
+    """The pair of what `storage.export.decisive` gives."""
+    _, round_, chosen, rejected = choice
+    return make_pair(round_.messages, round_.answers[chosen].text, round_.answers[rejected].text, round_.id)
 
 
 def _accuracy(gaps: Tensor) -> Share:

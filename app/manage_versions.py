@@ -22,15 +22,18 @@ class ManageVersions:
     Args:
         store, adapters: what is listed, and what lies on the disk.
         authorise: raises NotAllowedError where a token is not the owner's.
+
+    Attributes:
+        finished: the versions whose deletion was finished.
     """
 
     def __init__(self, store: Store, adapters: AdapterFolder, authorise: Callable[[str], None]):
         self._store, self._adapters, self._authorise = store, adapters, authorise
-        for version in store.deleted_versions():
-            try:
-                adapters.remove(version)
-            except StorageError as error:  # what is left in the way of nothing is no reason not to start
-                logger.warning("a deletion was not finished: %s", error)
+        self.finished: list[str] = []
+        try:
+            self.finished = remove_deleted(store, adapters)
+        except StorageError as error:  # what is left in the way of nothing is no reason not to start
+            logger.warning("a deletion was not finished: %s", error)
 
     def described(self) -> list[dict[str, Any]]:
         """All versions with their lineage, newest first; see `adapter_card.described`."""
@@ -80,3 +83,15 @@ class ManageVersions:
                 # Without the time: one version is always the same file.
                 archive.writestr(zipfile.ZipInfo(name), content)
         return out
+
+
+def remove_deleted(store: Store, adapters: AdapterFolder) -> list[str]:
+    """Removes the files of every version that is marked as deleted; returns those that still had any.
+
+    Raises:
+        StorageError: the disk is read-only; the next start tries again.
+    """
+    left = sorted(adapters.names() & set(store.deleted_versions()))
+    for version in left:
+        adapters.remove(version)
+    return left

@@ -20,6 +20,7 @@ from app.model import LanguageModel
 from app.pretrained import Found, find, parameters_of
 from app.settings import Settings
 from app.worker import Worker
+from app.zero_gpu import is_lent
 
 PRESETS = (
     "starter",
@@ -139,6 +140,10 @@ class Models:
 
     def _steps(self, name: str) -> Iterator[Progress]:
         yield Progress("looking")
+        if is_lent():
+            raise ModelError(
+                "a ZeroGPU Space keeps the model that it started with; set PLUMBLINE_MODEL in its settings, and it starts again"
+            )
         found = self._find(name)
         needs = self._needs(found)
         if not needs.fits:
@@ -155,7 +160,7 @@ class Models:
         self._worker.call(lambda: _try(model))
         before = self.now
         self._change(model)
-        self.before = before
+        self.before = before if before != self.now else self.before
         yield Progress("serving", needs)
 
     def _find(self, name: str) -> Found:

@@ -18,6 +18,7 @@ def add_objective_options(parser: argparse.ArgumentParser) -> None:
         choices=REFERENCES,
         help="what is measured against: the base, the previous version, or a moving average; default base",
     )
+    parser.add_argument("--rank", type=int, help="of the adapter; a previous version must fit into it")
     parser.add_argument(
         "--ema-decay", type=float, help="with the reference ema: how much of the average stays at a step"
     )

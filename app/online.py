@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from app.errors import BusyError, InputError, NotFoundError
 from app.insights import Share, share
 from app.judges import Judge
 from app.learn import SAMPLES, Sample
+from app.limits import spend
 from app.model import LanguageModel
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean, with_system
 from app.refresh.feedback import Judged, Judgement, OnlineSettings, OnlineStep
@@ -93,6 +94,7 @@ class Online:
         publish: bool = False,
         samples: bool = True,
         pairs: Sequence[Pair] = (),
+        rater: str = "",
     ) -> Iterator[Asking | OnlineStep | OnlineOutcome]:
         """Runs in the background of the model's worker; yields how far the judge is, every step, then the outcome.
 
@@ -107,10 +109,12 @@ class Online:
             publish: whether the version goes into use if it passes the gate.
             samples: whether the outcome shows some prompts that were kept aside; they may be other people's words.
             pairs: choices that there are already, for the methods that learn from such; none on prompts that are kept aside is.
+            rater: where given, the version is this rater's own and is never published here.
 
         Raises:
             InputError: too few prompts, or one that does not fit, or the method needs pairs and there are none.
             BusyError: another run is under way.
+            LimitError: too many runs just now.
             ModelError: the judge cannot be asked.
             StorageError: votes or version could not be written.
         """
@@ -124,13 +128,18 @@ class Online:
                     f"the prompt {messages[-1]['content'][:40]!r} with the principle and an answer of {settings.max_new_tokens} "
                     f"tokens takes more than the {self.model.context_length} that this model reads: shorten it, or ask for shorter answers"
                 )
+        spend("refreshes", "")
         if not self._one_at_a_time.acquire(blocking=False):
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
         try:
             known = [pair for pair in pairs if pair.messages not in held_out]
-            steps = self._steps(judge, principle, scope, training, held_out, known, settings, publish, samples)
+            publish = publish and not rater
+            steps = partial(
+                self._steps, judge, principle, scope, training, held_out, known, settings, publish, samples, rater
+            )
             told = (Asking, OnlineStep, OnlineOutcome)
-            yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
+            with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
+                yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
         finally:
             self._one_at_a_time.release()
 
@@ -153,6 +162,7 @@ class Online:
         settings: OnlineSettings,
         publish: bool,
         samples: bool,
+        rater: str,
     ) -> Iterator[Wait | Asking | Judged | OnlineStep | OnlineOutcome | None]:
         run, curve = secrets.token_urlsafe(9), []
         pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="judge") if judge.waits else None
@@ -166,8 +176,8 @@ class Online:
                 if isinstance(event, OnlineStep):
                     curve.append(event)
                 yield event
-            version = self._versions.adapters.unused(self._store.next_version_id())
-            self._versions.adapters.write(version, partial(self.model.save_adapter, IN_LOOP))
+            save = partial(self.model.save_adapter, IN_LOOP)
+            version = self._versions.adapters.add(self._store.next_version_id(), save)
         finally:
             self.model.drop_adapter(IN_LOOP)
             if pool:
@@ -193,7 +203,8 @@ class Online:
             curve=curve,
             samples=[Sample(messages[-1]["content"], before, after) for messages, before, after in shown],
         )
-        self._store.add_version(self._record(outcome, judge, principle, scope, settings), publish=passed)
+        made = replace(self._record(outcome, judge, principle, scope, settings), rater=rater)
+        self._store.add_version(made, publish=passed)
         yield outcome
 
     def _vote(self, judgement: Judgement, judge: Judge, run: str, scope: str, principle: str) -> AIVote:

@@ -105,7 +105,7 @@ def parameters_of(config: Any) -> int:
 def _explained(name: str, source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
         where = "the folder" if Path(source).is_dir() else "the hub id"
         raise ModelError(
             f"the model {name!r} could not be loaded: {first_line(error)} Check {where}, its safetensors files, and the connection; PLUMBLINE_MODEL=starter needs none."

@@ -5,6 +5,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 from app.consent import Consent
 from app.errors import ConsentError, InputError, StorageError
 from app.prompts import clean
+from storage.bans import BanTable
 from storage.raters import Deleted, RaterTable
 from storage.records import Rater
 from storage.store import Store
@@ -47,10 +49,12 @@ class Raters:
         store: where they are kept.
         folder: the data folder, which holds the key of the names of a hosted login.
         consent: what has to be agreed to.
+        sweep: removes the files of adapter versions that were deleted with somebody's labels.
     """
 
-    def __init__(self, store: Store, folder: Path, consent: Consent):
+    def __init__(self, store: Store, folder: Path, consent: Consent, sweep: Callable[[], None] = lambda: None):
         self._table, self._key_file, self.consent = RaterTable(store.database), folder / "rater.key", consent
+        self._bans, self._sweep = BanTable(store.database), sweep
 
     def get(self, rater: str) -> Rater:
         """A rater by digest; one who never entered has an empty consent version."""
@@ -88,7 +92,9 @@ class Raters:
 
         Raises:
             ConsentError: they have not.
+            NotAllowedError: the owner banned them.
         """
+        self._bans.refuse(rater)
         known = self.get(rater)
         if known.consent_version != self.consent.version:
             raise ConsentError(
@@ -114,16 +120,19 @@ class Raters:
         ]
 
     def delete_labels(self, rater: str) -> Deleted:
-        """Deletes a rater's labels, consent and own questions for good, out of the file itself.
+        """Deletes a rater's labels, consent, own questions and own adapter versions for good, out of the file itself.
 
         Raises:
             InputError: there is no rater.
+            StorageError: the files of a version could not be removed; all else is deleted.
         """
         if not rater:
             raise InputError(
                 "nobody's labels were to be deleted: the rater's secret is empty; reload the page, or send your own"
             )
-        return self._table.delete(rater)
+        deleted = self._table.delete(rater)
+        self._sweep()
+        return deleted
 
     def hosted_rater(self, username: str) -> str:
         """The rater of a login: the same for a name on every visit, and nobody can find the name from it without the server's key.

@@ -16,6 +16,8 @@ from app.worker import Worker
 
 T = TypeVar("T")
 WAITING_AT_MOST = 32
+# A generator can be closed between two items only: so often there is one, though nothing may have happened.
+LISTENED_FOR_SECONDS = 0.5
 
 HasGone = Callable[[], bool]
 Make = Callable[[HasGone], tuple[Run, str | None]]
@@ -26,6 +28,15 @@ class Place:
     """Where somebody stands in line; 1 is next."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much there is to do: comparisons that are answered and that wait, and the cached tokens that are kept for the former."""
+
+    running: int
+    waiting: int
+    reserved_tokens: int
 
 
 @dataclass(eq=False)
@@ -55,10 +66,12 @@ class Serving:
         self._arrived: list[_Visitor] = []
         self._visitors: dict[Run, _Visitor] = {}
         self._in_line = 0
+        self._reserved = 0
         self._awake = False
 
     def stream(self, make: Make) -> Iterator[list[TokenEvent] | Place]:
-        """Gets in line; yields places on the way, then the events of every step until all arms have finished.
+        """Gets in line; yields places on the way, then the events of every step until all arms have finished; no events where none come for
+        `LISTENED_FOR_SECONDS`, so that who waits can go away.
 
         Closing the result ends the run within one step.
 
@@ -97,6 +110,11 @@ class Serving:
         with self._lock:
             return len(self._visitors) + len(self._arrived)
 
+    def load(self) -> Load:
+        """How much there is to do, as it was after the last step."""
+        with self._lock:
+            return Load(len(self._visitors) - self._in_line, len(self._arrived) + self._in_line, self._reserved)
+
     def rest(self, seconds: float) -> bool:
         """Waits until nobody is answered or waits, for so long at the most; returns whether it came to that."""
         with self._at_rest:
@@ -106,7 +124,14 @@ class Serving:
     def _results(visitor: _Visitor) -> Iterator[list[TokenEvent] | Place]:
         try:
             yield []  # up to here `stream` goes itself: closing a generator that has not begun would not reach `finally`
-            while (outcome := visitor.results.get()) is not None:
+            while True:
+                try:
+                    outcome = visitor.results.get(timeout=LISTENED_FOR_SECONDS)
+                except queue.Empty:
+                    yield []
+                    continue
+                if outcome is None:
+                    return
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
@@ -126,7 +151,7 @@ class Serving:
                 left = [*self._visitors.values(), *self._arrived]
                 for run in self._visitors:
                     run.end()
-                self._visitors, self._arrived, self._in_line, self._awake = {}, [], 0, False
+                self._visitors, self._arrived, self._in_line, self._awake, self._reserved = {}, [], 0, False, 0
                 self._at_rest.notify_all()
             for visitor in left:
                 visitor.results.put(error)
@@ -156,7 +181,7 @@ class Serving:
                 visitor.place = number
                 visitor.results.put(Place(number))
         with self._lock:
-            self._in_line = len(in_line)
+            self._in_line, self._reserved = len(in_line), self._engine.reserved()
             self._awake = self._engine.busy or bool(self._arrived)
             if not self._awake:
                 self._at_rest.notify_all()

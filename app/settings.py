@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.limit_settings import LimitSettings
+
 
 class Settings(BaseSettings):
     """Read from `PLUMBLINE_*` environment variables.
@@ -22,6 +24,11 @@ class Settings(BaseSettings):
     sync_dataset: owner/name of a private dataset on the Hub that every label is copied to; empty: the sync is off.
     sync_token: one that may write there; else the one that this machine is logged in with.
     sync_minutes: between two commits, 5 at least.
+    trust_proxy: how many proxies of the owner's own stand in front of the page and append to X-Forwarded-For; 0 believes no header.
+    limits: see `LimitSettings`.
+    rater_share: the most of a refresh that one rater's choices may make up where there are at least three raters, see
+        `app.refresh.caps`; 1 is no bound.
+    space_id, space_author_name: set by Hugging Face, without a prefix, where the page runs on a Space.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_", env_ignore_empty=True)
@@ -40,3 +47,12 @@ class Settings(BaseSettings):
     sync_dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$")
     sync_token: SecretStr | None = None
     sync_minutes: float = Field(5, ge=5)
+    trust_proxy: int = Field(0, ge=0, le=16)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    rater_share: float = Field(0.2, gt=0, le=1)
+    space_id: str = Field("", validation_alias="space_id")
+    space_author_name: str = Field("", validation_alias="space_author_name")
+
+    def secrets(self) -> list[str]:
+        """Every text among the settings that is to be told to nobody."""
+        return [value.get_secret_value() for value in dict(self).values() if isinstance(value, SecretStr)]

@@ -190,9 +190,9 @@ class Studies:
         """Starts or continues making answers in the background, behind visitors; may be called at any time."""
         self._answers.prepare()
 
-    def rest(self) -> None:
-        """Makes no answers in the background any more, after the one that it is at."""
-        self._answers.rest()
+    def rest(self) -> bool:
+        """Makes no answers in the background any more, after the one that it is at; returns whether it did."""
+        return self._answers.rest()
 
     def answer(self, study_id: str) -> Iterator[Overview]:
         """Makes a study's answers here and now; yields how far it is after every item, and at the end.

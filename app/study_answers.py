@@ -44,10 +44,11 @@ class StudyAnswers:
                 self._thread.start()
         self.wake()
 
-    def rest(self) -> None:
-        """Ends the thread after the item that it is at: another model answers from now on."""
+    def rest(self) -> bool:
+        """Ends the thread after the item that it is at: another model answers from now on. Returns whether there was one."""
         self._resting = True
         self.wake()
+        return self._thread is not None
 
     def wake(self) -> None:
         """There is something new to answer; does nothing where no thread runs."""

@@ -7,6 +7,7 @@ from app.errors import InputError, NotFoundError
 from app.prompts import MAX_PROMPT_CHARACTERS, clean
 
 LARGEST_FILE = 50 * 2**20
+MOST_LINES = 200_000
 
 
 def read_study_prompts(path: Path) -> list[str]:
@@ -21,11 +22,16 @@ def read_study_prompts(path: Path) -> list[str]:
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"the prompts file {str(path)!r} has {path.stat().st_size} bytes; {LARGEST_FILE} are the most")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"the prompts file {str(path)!r} is no UTF-8 text ({error}); save it as one") from error
+    # Counted before they are split: the list of a file that is nothing but line ends takes eight times its size.
+    if text.count("\n") > MOST_LINES:
+        raise InputError(
+            f"the prompts file {str(path)!r} has more than {MOST_LINES} lines, which is the most; split it"
+        )
     first_on: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"line {number} of {str(path)!r}"
@@ -43,7 +49,7 @@ def read_study_prompts(path: Path) -> list[str]:
 def _prompt_of(line: str, where: str) -> str:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is no JSON ({error}); write one object a line") from error
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
         raise InputError(f'{where} has no text under "prompt"; write {{"prompt": "..."}}')

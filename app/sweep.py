@@ -14,6 +14,7 @@ from app.compare import Compare, Request
 from app.decoding.arms import Arm, DecodeSettings, build_arms
 from app.decoding.streaming import TextStream
 from app.errors import InputError
+from app.limits import spend
 from app.model import LanguageModel
 from app.refresh.answers import row_logps
 from app.serving import Place
@@ -52,25 +53,28 @@ class Sweep:
     def __init__(self, model: LanguageModel, worker: Worker, compare: Compare):
         self._model, self._worker, self._compare = model, worker, compare
 
-    def run(self, request: Request, over: Over = "ratio") -> Iterator[Place | list[Point]]:
+    def run(self, request: Request, over: Over = "ratio", rater: str = "") -> Iterator[Place | list[Point]]:
         """Yields places in line, then the points as they are written, and last the points with their scores.
 
         Args:
             request: whose `settings` hold for every point, but for what is swept over.
             over: "ratio", or "kl_budget" at the ratio of the request.
+            rater: who asks, since a version may be their own.
 
         Raises:
             InputError: the request is malformed, or nothing or several principles are to be followed.
             BusyError: too much is waiting.
+            LimitError: the visitor asks for too much just now.
         """
         if over not in VALUES:
             raise InputError(f"the sweep goes over {str(over)[:40]!r}; it must be one of {', '.join(VALUES)}")
         comparison = self._compare.start(
-            request.model_copy(update={"arms": ("linear_aligned",), "blind": False, "traces": False}), rater=""
+            request.model_copy(update={"arms": ("linear_aligned",), "blind": False, "traces": False}), rater
         )
         if len(comparison.principles) != 1:
             raise InputError(f"{len(comparison.principles)} principles were given; a sweep follows one")
         settings, values = comparison.request.settings, VALUES[over]
+        spend("tokens", "", len(values) * settings.max_new_tokens)
         streams = [TextStream(self._model.decode) for _ in values]
         for events in self._compare.events(comparison, partial(_arms, over, settings)):
             if isinstance(events, Place):
@@ -84,7 +88,7 @@ class Sweep:
                     stream.close()
             yield [Point(value, stream.text) for value, stream in zip(values, streams, strict=True)]
         written = [stream.token_ids for stream in streams]
-        scores = self._worker.call(lambda: self._scores(comparison.contexts, written))
+        scores = self._worker.call(partial(self._scores, comparison.contexts, written))
         yield [Point(v, s.text, *score) for v, s, score in zip(values, streams, scores, strict=True)]
 
     @torch.inference_mode()

@@ -6,6 +6,7 @@ Here model and storage meet. Nothing of what was sent is loaded before `app.refr
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,7 +62,7 @@ class UploadVersion:
                 folder = Path(name)
                 unpack(source, folder)
                 config = check(folder, self._model.linear_layers, self._model.name)
-                return self._worker.call(lambda: self._keep(folder, config, scope))
+                return self._worker.call(partial(self._keep, folder, config, scope))
         except OSError as error:
             raise StorageError(
                 f"the adapter could not be read or kept ({error}); check room and rights of the disk"
@@ -71,7 +72,7 @@ class UploadVersion:
         # One turn on the model's thread: a refresh names its versions there, too, so no two take the same number.
         self._try(folder)
         version = Version(
-            id=self._adapters.unused(self._store.next_version_id()),
+            id=self._adapters.add(self._store.next_version_id(), lambda final: _copy(folder, final)),
             scope=scope,
             model=self._model.name,
             model_revision=self._model.revision,
@@ -85,7 +86,6 @@ class UploadVersion:
             reference="",
             origin="upload",
         )
-        self._adapters.write(version.id, lambda final: _copy(folder, final))
         self._store.add_version(version, publish=False)
         return self._store.version(version.id)
 

@@ -23,50 +23,63 @@ class Versions:
     def __init__(self, model: LanguageModel, store: Store, adapters: AdapterFolder):
         self._model, self._store, self.adapters = model, store, adapters
 
-    def listed(self) -> list[Version]:
-        """All versions of this model, newest first."""
-        return [version for version in self._store.versions() if version.model_revision == self._model.revision]
+    def listed(self, rater: str = "") -> list[Version]:
+        """All versions of this model that anybody may use and, where given, a rater's own, newest first."""
+        return [version for version in self._store.versions(rater) if version.model_revision == self._model.revision]
 
     def in_use(self, scope: str) -> str:
         """What is published for a persona (or for all); "" is the original model.
 
-        Each model has its own. Where a published version's folder is gone, the original answers, and the log says so.
+        Each model has its own. Where a published version's files are gone or damaged, the original answers, and the log says so.
         """
         version = self._store.published(scope, self._model.revision)
         try:
-            return self.checked(version) if version else ""
+            fault = self.adapters.fault(self.checked(version)) if version else ""
         except (InputError, NotFoundError) as error:
-            logger.warning("the original model answers in place of %s: %s", version, error)
-            return ""
+            fault = str(error)
+        if fault:
+            logger.warning("the original model answers in place of %s: %s", version, fault)
+        return "" if fault else version
 
-    def checked(self, version: str) -> str:
-        """A version by name, once it is certain that this model can use it.
+    def known(self, version: str) -> Version:
+        """A version by name, whosever it is, once it is certain that this model can use it.
 
         Raises:
             InputError: no version's name, or made for another model.
             NotFoundError: no such version.
         """
         self.adapters.path(version)
-        made_for = self._store.version(version).model_revision
-        if made_for != self._model.revision:
+        found = self._store.version(version)
+        if found.model_revision != self._model.revision:
             raise InputError(
-                f"the adapter version {version!r} was made for another model ({made_for}); "
+                f"the adapter version {version!r} was made for another model ({found.model_revision}); "
                 f"this one is {self._model.name} ({self._model.revision})"
             )
-        return version
+        return found
 
-    def answering(self, wanted: str) -> str:
+    def checked(self, version: str, rater: str = "") -> str:
+        """A version by name, once it is certain that this model and this rater can use it.
+
+        Raises:
+            InputError, NotFoundError: as `known`; another rater's own is told of in the words for one that does not exist.
+        """
+        self.adapters.path(version)
+        if self._store.version(version).rater not in ("", rater):
+            raise self.adapters.absent(version)
+        return self.known(version).id
+
+    def answering(self, wanted: str, rater: str = "") -> str:
         """A version or a mixture such as `v2*0.5+v4*0.5` by name, checked as above and written in one way; "" is the original model.
 
         Raises:
             InputError: also where a mixture is malformed, see `blends.parse`.
-            NotFoundError: no such version.
+            NotFoundError: no such version, or another rater's own.
         """
         if not blends.is_blend(wanted):
-            return self.checked(wanted)
+            return self.checked(wanted, rater)
         weights = blends.parse(wanted)
         for version in weights:
-            self.checked(version)
+            self.checked(version, rater)
         return blends.name(weights)
 
     def load(self, adapter: str) -> str | None:

@@ -65,11 +65,14 @@ def _with_model(options: argparse.Namespace) -> tuple[dict, str]:
 def _with_files(options: argparse.Namespace) -> tuple[dict, str]:
     from app.manage_versions import ManageVersions
     from app.refresh.adapters import AdapterFolder
+    from app.repairs import repairs
     from storage.store import Store
 
     data = Settings().data
     store = Store(data)
-    manage = ManageVersions(store, AdapterFolder(data / "adapters"), authorise=lambda token: None)
+    adapters = AdapterFolder(data / "adapters")
+    manage = ManageVersions(store, adapters, authorise=lambda token: None)
+    repairs(store, adapters, manage)
     if options.download is not None:
         manage.download(options.download, options.out)
         return {"version": options.download, "file": str(options.out)}, f"{options.download} written to {options.out}"

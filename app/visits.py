@@ -5,9 +5,10 @@ It knows votes by their time; no study, no model, no page.
 
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import median
 
+from storage.clock import moment
 from storage.sessions import labels_of_session
 from storage.store import Store
 
@@ -55,13 +56,13 @@ class Visits:
             session: what the browser kept of the visit; may be anything.
             at: the present, timezone-aware; for tests.
         """
-        at = at or datetime.now(UTC)
+        at = at or moment()
         labels = labels_of_session(self._store.database, rater, session) if session else []
         if not labels:
             return Visit(session or secrets.token_urlsafe(9))
         times = [datetime.fromisoformat(created) for created, _ in (labels[0], labels[-1])]
         begun, last = ((at - time).total_seconds() / 60 for time in times)
-        if last > ENDS_AFTER_MINUTES:
+        if abs(last) > ENDS_AFTER_MINUTES:  # labels to come: the clock was set back while nothing ran
             return Visit(secrets.token_urlsafe(9))
         timed = [seconds for _, seconds in labels if seconds is not None]
-        return Visit(session, len(labels), median(timed) if timed else None, begun)
+        return Visit(session, len(labels), median(timed) if timed else None, max(begun, 0.0))

@@ -67,13 +67,13 @@ class Worker:
         self._since_background = 0
         threading.Thread(target=self._run, name="model-worker", daemon=True).start()
 
-    def stream(self, steps: Iterator[T], background: bool = False) -> Iterator[T]:
-        """Hands `steps` to the worker and returns its items as they come; closing the result stops it within one step.
+    def stream(self, steps: Iterator[T] | Callable[[], Iterator[T]], background: bool = False) -> Iterator[T]:
+        """Hands `steps`, or what they make, to the worker and returns its items as they come; closing the result stops it within one step.
 
         Raises:
             BusyError: too much is waiting already.
         """
-        job = _Job(steps, background)
+        job = _Job(steps() if callable(steps) else steps, background)
         with self._changed:
             if len(self._jobs) >= WAITING_AT_MOST:
                 raise BusyError(

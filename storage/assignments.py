@@ -5,12 +5,13 @@ side order somebody sees is decided here, by lot within bounds: exchanged strict
 """
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError
+from storage.clock import moment
 from storage.database import DatabaseFile, now
 from storage.records import Choice, Handed, Study
 
@@ -237,4 +238,4 @@ def _count_done(mine: list[dict[str, Any]]) -> int:
 
 
 def _cutoff() -> str:
-    return (datetime.now(UTC) - RESERVED).isoformat(timespec="milliseconds")
+    return (moment() - RESERVED).isoformat(timespec="milliseconds")

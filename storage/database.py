@@ -7,13 +7,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from app.errors import InputError, StorageError
+from storage.clock import moment
 
 BUSY_SECONDS = 10.0
 
@@ -81,8 +81,8 @@ class DatabaseFile:
 
 
 def now() -> str:
-    """The time in UTC, as every table keeps it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    """The time in UTC, as every table keeps it; see `clock.moment`."""
+    return moment().isoformat(timespec="milliseconds")
 
 
 def record(kind: type, row: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ import sqlite3
 
 from sqlite_utils import Database, Migrations
 
-from storage import tally_triggers
+from storage import ban_triggers, tally_triggers
 
 migrations = Migrations("plumbline")
 
@@ -312,6 +312,16 @@ def m009_sync(db: Database) -> None:
         not_null={"dataset", "last_synced", "fault", "unreadable", "compact"},
         defaults={"last_synced": "", "fault": "", "unreadable": 0, "compact": 0},
     )
+
+
+@migrations()
+def m010_owner(db: Database) -> None:
+    """Raters whose votes do not count, and versions that are one rater's own."""
+    versions = db["versions"]
+    versions.add_column("rater", str, not_null_default="")  # whose it is; empty: the page's
+    versions.create_index(["rater"])
+    db["bans"].create({"rater": str, "created": str, "reason": str}, pk="rater", not_null={"created", "reason"})
+    ban_triggers.make(db)
 
 
 @migrations()

@@ -9,6 +9,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from storage.database import DatabaseFile, now, record
+from storage.private_versions import RETIRE
 from storage.records import Rater
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ DELETIONS = (
     f"delete from version_pairs where round in ({OWN_ROUNDS})",
     f"delete from answers where round in ({OWN_ROUNDS})",
     f"delete from rounds where id in ({OWN_ROUNDS})",
+    *RETIRE,
     "update rounds set rater = '' where rater = :rater",  # somebody else voted on it: theirs to keep, and now nobody's question
     "delete from raters where id = :rater",
 )
@@ -77,7 +79,8 @@ class RaterTable:
         return [{**row, "messages": json.loads(row["messages"]), "chips": json.loads(row["chips"])} for row in rows]
 
     def delete(self, rater: str) -> Deleted:
-        """Deletes a rater's votes, tasks and consent, and the rounds that they asked for and nobody else voted on, for good.
+        """Deletes a rater's votes, tasks and consent, their own versions, and the rounds that they asked for and nobody else voted on,
+        for good. The versions' files are the caller's to remove, see `Store.deleted_versions`.
 
         What is deleted is overwritten in the database file, and the write-ahead log is emptied. Tombstones tell copies elsewhere.
         """

@@ -121,6 +121,7 @@ class Version:
         the original model, None not known. Training itself starts from the base, not from the parent.
     reference: the policy that the objective measured against: "base", or "" where nothing was trained here.
     origin: "refresh", "online" or "upload".
+    rater: whose own it is, so that nobody else may use it; "" is the page's.
     """
 
     id: str
@@ -138,6 +139,7 @@ class Version:
     parent: str | None = None
     reference: str = "base"
     origin: str = "refresh"
+    rater: str = ""
 
     @property
     def objective(self) -> str:

@@ -13,15 +13,16 @@ from sqlite_utils import Database
 
 from app.errors import InputError, NotFoundError, StorageError
 from storage.assignments import mark_done
+from storage.bans import BANNED
 from storage.database import DatabaseFile, now, record
 from storage.migrations import migrations
 from storage.records import CHOICES, AIVote, Round, SavedPersona, Version, Vote
-from storage.rows import round_of, vote_of
+from storage.rows import round_of, version_of, vote_of
 from storage.saved_personas import PersonaTable
 
 LONGEST_REASON = 2000
 OF_PERSONA = "select id from rounds where :persona is null or persona = :persona"
-VOTED = f"select round from votes where round in ({OF_PERSONA})"
+COUNTED = f"from votes where round in ({OF_PERSONA}) and rater not in ({BANNED})"
 # The last publication of a scope stands; one of another model's version does not end it, see `Store.published`.
 IN_USE = """
     select distinct p.version, p.scope from publications p join versions v on v.id = p.version where not exists (
@@ -113,13 +114,17 @@ class Store:
             return db.execute("delete from votes where round = ? and rater = ?", [round_id, rater]).rowcount > 0
 
     def votes(self, persona: str | None = None) -> list[tuple[Vote, Round]]:
-        """All votes, oldest first, each with its round; of one persona where given."""
+        """All votes that are not of a banned rater, oldest first, each with its round; of one persona where given."""
         values = {"persona": persona}
         with self.database.open() as db, db.atomic():  # one snapshot: people vote and undo meanwhile
-            votes = list(db.query(f"select * from votes where round in ({OF_PERSONA}) order by id", values))
-            rounds = {row["id"]: row for row in db.query(f"select * from rounds where id in ({VOTED})", values)}
+            votes = list(db.query(f"select * {COUNTED} order by id", values))
+            rounds = {
+                row["id"]: row for row in db.query(f"select * from rounds where id in (select round {COUNTED})", values)
+            }
             answers: dict[str, list[dict]] = {key: [] for key in rounds}
-            for row in db.query(f"select * from answers where round in ({VOTED}) order by rowid", values):
+            for row in db.query(
+                f"select * from answers where round in (select round {COUNTED}) order by rowid", values
+            ):
                 answers[row["round"]].append(row)
         records = {key: round_of(row, answers[key]) for key, row in rounds.items()}
         return [(vote_of(row), records[row["round"]]) for row in votes]
@@ -194,11 +199,11 @@ class Store:
             if publish:
                 db["publications"].insert({"created": now(), "scope": version.scope, "version": version.id})
 
-    def versions(self) -> list[Version]:
-        """All versions that were not deleted, newest first."""
+    def versions(self, rater: str = "") -> list[Version]:
+        """All versions of the page and, where given, a rater's own, newest first; none that was deleted."""
         with self.database.open() as db:
-            rows = list(db["versions"].rows_where("deleted = ''", order_by="rowid desc"))
-        return [_version(row) for row in rows]
+            rows = list(db["versions"].rows_where("deleted = '' and rater in ('', ?)", [rater], order_by="rowid desc"))
+        return [version_of(row) for row in rows]
 
     def version(self, version_id: str) -> Version:
         """One version.
@@ -207,7 +212,7 @@ class Store:
             NotFoundError: no such version.
         """
         with self.database.open() as db:
-            return _version(_version_row(db, version_id))
+            return version_of(_version_row(db, version_id))
 
     def rounds_of(self, version_id: str) -> dict[str, bool]:
         """The rounds that a version's pairs came from, and whether a round's were kept aside."""
@@ -248,10 +253,11 @@ class Store:
             return [row["id"] for row in db["versions"].rows_where("deleted <> ''", select="id", order_by="rowid")]
 
     def publish(self, scope: str, version_id: str) -> None:
-        """From now on `scope` answers with this version; "" goes back to the original model."""
+        """From now on `scope` answers with this version; "" goes back to the original model. A rater's own version becomes the page's."""
         with self.database.write() as db:
             if version_id:
                 _version_row(db, version_id)  # in the same transaction: it may be deleted meanwhile
+                db["versions"].update(version_id, {"rater": ""})
             db["publications"].insert({"created": now(), "scope": scope, "version": version_id})
 
     def published(self, scope: str, model_revision: str | None = None) -> str:
@@ -288,8 +294,3 @@ def _version_row(db: Database, version_id: str) -> dict[str, Any]:
             f"the adapter version {version_id[:40]!r} {fault}; give one that is listed, or 'none' for the original model"
         )
     return rows[0]
-
-
-def _version(row: dict[str, Any]) -> Version:
-    decoded = {key: json.loads(row[key]) for key in ("settings", "metrics")}
-    return record(Version, {**row, **decoded, "published": bool(row["published"])})

@@ -119,7 +119,7 @@ class StudyTable:
             rows = list(db["studies"].rows_where(f"{column} = ?", [value]))
         if not rows:
             raise NotFoundError(
-                f"the study {value[:80]!r} does not exist; `study list` and the tab Label name those that do"
+                f"the study {str(value)[:80]!r} does not exist; `study list` and the tab Label name those that do"
             )
         decoded: dict[str, Any] = {key: json.loads(rows[0][key]) for key in ("arms", "settings")}
         return record(Study, {**rows[0], **decoded, "arms": tuple(decoded["arms"])})

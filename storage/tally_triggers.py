@@ -51,16 +51,21 @@ def make(db: Database) -> None:
             f"insert into {table} select {', '.join(key.values())}, {sums} from votes v join rounds r on r.id = v.round "
             f"where v.counts group by {', '.join(str(i + 1) for i in range(len(key)))}".format(vote="v")
         )
-    db.execute(f"create trigger votes_tallied after insert on votes begin {_added()} end")
+    make_adding(db, COUNTS)
     db.execute(f"create trigger votes_untallied after delete on votes begin {_taken_away()} end")
+
+
+def make_adding(db: Database, counts: str) -> None:
+    """Adds the triggers of votes that come or change, under a condition as `COUNTS` is one."""
+    db.execute(f"create trigger votes_tallied after insert on votes begin {_added(counts)} end")
     db.execute(
         "create trigger votes_tallied_anew after update of round, rater, choice, created on votes "
-        f"begin {_taken_away()} {_added()} end"
+        f"begin {_taken_away()} {_added(counts)} end"
     )
 
 
-def _added() -> str:
-    statements = [f"update votes set counts = {COUNTS} where id = new.id;"]
+def _added(counts: str) -> str:
+    statements = [f"update votes set counts = {counts} where id = new.id;"]
     for table, key in TABLES.items():
         more = ", ".join(f"{name} = {name} + excluded.{name}" for name in OUTCOMES)
         statements.append(

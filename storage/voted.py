@@ -16,19 +16,25 @@ VOTES = """
     select v.* from votes v join rounds r on r.id = v.round
     where v.id > :after and (:persona is null or r.persona = :persona)
     and (:study is null or r.item in (select id from study_items where study = :study))
+    and (:rater is null or v.rater = :rater) and v.rater not in (select rater from bans)
     order by v.id limit :portion
 """
 NAMED = "(select value from json_each(:ids))"
 
 
 def voted(
-    database: DatabaseFile, persona: str | None = None, study: str | None = None, portion: int = PORTION
+    database: DatabaseFile,
+    persona: str | None = None,
+    study: str | None = None,
+    portion: int = PORTION,
+    rater: str | None = None,
 ) -> Iterator[tuple[Vote, Round]]:
-    """All votes, oldest first, each with its round; of one persona and of one study (by id) where given.
+    """All votes that are not of a banned rater, oldest first, each with its round; of one persona, one study (by id) and one rater
+    where given.
 
     Every portion is a snapshot of its own: what is deleted in between does not come.
     """
-    values = {"persona": persona, "study": study, "portion": portion, "after": 0}
+    values = {"persona": persona, "study": study, "portion": portion, "after": 0, "rater": rater}
     while True:
         with database.open() as db, db.atomic():
             votes = list(db.query(VOTES, values))

@@ -20,6 +20,12 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: save_tiny_model(kind, root / kind) for kind in CONFIGS}
 
 
+@pytest.fixture(scope="session")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama that reads 4,096 tokens; decoded greedily, one of random weights hardly ever finds an end."""
+    return save_tiny_model("talker", tmp_path_factory.mktemp("models") / "talker")
+
+
 @pytest.fixture(params=list(CONFIGS))
 def tiny_model(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> LanguageModel:
     """Each tiny architecture in turn."""

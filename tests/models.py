@@ -44,6 +44,8 @@ CONFIGS: dict[str, tuple[PreTrainedConfig, str | None]] = {
     "gpt_neox": (GPTNeoXConfig(**SIZE), None),
     "gpt2": (GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=256), None),
 }
+# Not among the architectures, since it is a Llama as well: one with room for long answers.
+TALKER = (LlamaConfig(**{**SIZE, "max_position_embeddings": 4096}, num_key_value_heads=2), CHAT)
 
 
 def make_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
@@ -65,7 +67,7 @@ def make_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
 
 def save_tiny_model(kind: str, folder: Path, seed: int = 0) -> Path:
     """Writes a random model of one architecture with its tokenizer; weights large enough that texts are not uniform noise."""
-    config, template = CONFIGS[kind]
+    config, template = TALKER if kind == "talker" else CONFIGS[kind]
     tokenizer = make_tokenizer(template)
     config.vocab_size = len(tokenizer)
     config.eos_token_id, config.pad_token_id, config.bos_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id, None

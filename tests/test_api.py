@@ -164,9 +164,10 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     learning = {"/lessons", "/compare_versions", "/roll_back"}
     raters = {"/consent", "/enter", "/my_labels", "/delete_my_labels"}
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
-    further = {"/sync_status", "/import_pairs", "/insights", "/model"}
-    kept = {"/save_persona", "/offer_persona", "/delete_persona"}
-    assert set(named) == ours | versions | asked | raters | learning | further | kept
+    owners = {"/gauges", "/people", "/ban", "/lift_ban", "/server_log", "/model"}
+    own = {"/my_refresh", "/my_versions", "/delete_my_version", "/save_persona", "/offer_persona", "/delete_persona"}
+    further = {"/sync_status", "/import_pairs", "/insights"}
+    assert set(named) == ours | versions | asked | raters | learning | owners | own | further
 
 
 def test_the_sync_says_how_it_stands(server: Server):
@@ -219,7 +220,7 @@ def test_several_principles_with_weights_answer_together(server: Server):
     written = compare(server.client(), persona="", principle="Be brief.")["answers"]
     assert {arm: a["text"] for arm, a in alone.items()} == {arm: a["text"] for arm, a in written.items()}
     for wrong, said in (
-        (["Be brief."], "a principle is 'Be brief.'"),
+        (["Be brief."], "principles is ['Be brief.']: it must be a list, each of them an object"),
         ([{"text": "x", "weight": 9}], "weight is 9"),
         ([{"text": "x", "kind": "y"}], "kind is 'y'"),
         ([{"weight": 1}], "text is"),
@@ -248,7 +249,10 @@ def test_a_persona_of_ones_own_is_ones_own_until_everybody_is_offered_it(server:
     assert saved["id"] not in {p["id"] for p in client.predict(api_name="/personas")}
     client.predict(saved["id"], "mine", api_name="/delete_persona")
     assert saved["id"] not in {p["id"] for p in client.predict(rater="mine", api_name="/personas")}
-    for wrong, said in (("x", "what is mixed in is 'x'"), ({"text": "x", "weight": "y"}, "a weight is 'y'")):
+    for wrong, said in (
+        ("x", "mix is ['x']: it must be a list, each of them an object"),
+        ({"text": "x", "weight": "y"}, "a weight is 'y'"),
+    ):
         assert said in told(client, "/save_persona", **given, mix=[wrong])
     assert "without a rater" in told(client, "/save_persona", **{**given, "rater": ""})
 
@@ -356,7 +360,7 @@ def test_refresh_publish_and_export(server: Server):
 @pytest.mark.parametrize("objective", ["dpo", "ipo", "slic", None])
 def test_refresh_takes_an_objective_and_the_version_tells_it(guarded: Server, objective: str | None):
     asked = {"objective": objective} if objective else {}
-    outcome = guarded.client().predict(persona="pirate", epochs=1, beta=0.25, api_name="/refresh", **asked)
+    outcome = guarded.client().predict(persona="pirate", epochs=1, beta=0.25, token=TOKEN, api_name="/refresh", **asked)
     stored = guarded.services.store.version(outcome["version"])
     assert (stored.settings["objective"], stored.settings["beta"]) == (objective or "dpo", 0.25)
     start = {"dpo": math.log(2), "ipo": 4.0, "slic": 1.0}[objective or "dpo"]
@@ -369,18 +373,18 @@ def test_refresh_takes_an_objective_and_the_version_tells_it(guarded: Server, ob
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"ratio": "nan"}, "ratio is .*nan.*finite number"),
+        ({"ratio": "nan"}, "ratio is .*nan.*must be a number"),
         ({"top_p": 7}, "top_p is 7.*less than or equal to 1"),
         ({"max_new_tokens": -5}, "max_new_tokens is -5"),
         ({"persona": "nobody"}, "'nobody' does not exist; known are"),
         ({"prompt": ""}, "the prompt is empty"),
         ({"prompt": " \n"}, "the prompt is empty"),
-        ({"prompt": 5}, "messages.0.1 is 5: input should be a valid string"),
+        ({"prompt": 5}, "prompt is 5: it must be a text"),
         ({"persona": ""}, "no persona and no principle was given"),
         ({"principle": "Be brief."}, "both the persona 'pirate' and a principle were given"),
         ({"persona": "", "principle": " "}, "the principle is empty"),
         ({"persona": "", "principle": "p" * 50_000}, "50000 characters long; it may have 2000"),
-        ({"persona": "", "principle": ["x"]}, "text is .*valid string"),
+        ({"persona": "", "principle": ["x"]}, "principle is .*must be a text"),
         ({"persona": "", "principle": "x", "framing": "shout"}, "the framing is 'shout'"),
         ({"prompt": "why " * 500}, "tokens long; this model reads 255"),
         ({"arms": "amulett"}, "amulett"),
@@ -432,11 +436,7 @@ def test_forged_vote_is_refused(server: Server, values: dict[str, str], message:
             {"objective": "ppo"},
             "objective is 'ppo': input should be 'dpo', 'ipo', 'ipo_sum', 'slic', 'ulma', 'aihf', 'hpo', 'fa', 'rwr' or 'ca'",
         ),
-        (
-            "/refresh",
-            {"objective": ["ipo"]},
-            "objective is ['ipo']: input should be 'dpo', 'ipo', 'ipo_sum', 'slic', 'ulma', 'aihf', 'hpo', 'fa', 'rwr' or 'ca'",
-        ),
+        ("/refresh", {"objective": ["ipo"]}, "objective is ['ipo']: it must be a text"),
         ("/publish", {"version": "v77"}, "'v77' does not exist"),
         ("/publish", {"version": "none", "persona": "nobody"}, "'nobody' does not exist"),
     ],
@@ -462,12 +462,14 @@ def test_owner_may_export_and_publish(guarded: Server):
     assert client.predict("none", "zen", TOKEN, api_name="/publish") == {"persona": "zen", "version": "none"}
 
 
-def test_refresh_without_the_token_publishes_nothing_and_with_it_does(guarded: Server):
-    client = guarded.client()
-    visitor = client.predict(persona="pirate", epochs=10, api_name="/refresh")
-    assert visitor["after"]["value"] > 0.5 and visitor["published"] is False
-    assert guarded.services.store.published("pirate") == ""
-    assert "owner's token" in told(client, "/refresh", persona="pirate", token="wrong")
+def test_refresh_without_the_token_learns_nothing_and_with_it_publishes(guarded: Server):
+    client, store = guarded.client(), guarded.services.store
+    client.predict("none", "pirate", TOKEN, api_name="/publish")
+    versions = store.versions()
+    for token in ("", "wrong"):
+        refused = told(client, "/refresh", persona="pirate", epochs=10, token=token)
+        assert "owner's token" in refused and "/my_refresh" in refused
+    assert store.versions() == versions and store.published("pirate") == ""
     owner = client.predict(persona="pirate", epochs=10, token=TOKEN, api_name="/refresh")
     assert owner["published"] is True and guarded.services.store.published("pirate") == owner["version"]
 
@@ -479,7 +481,7 @@ def test_token_is_nowhere_in_what_the_page_sends(guarded: Server):
 def test_private_event_of_the_use_button_does_not_publish_without_the_token(guarded: Server):
     store = guarded.services.store
     client = guarded.client()
-    version = client.predict(persona="pirate", epochs=2, api_name="/refresh")["version"]
+    version = client.predict(persona="pirate", epochs=2, token=TOKEN, api_name="/refresh")["version"]
     guarded.services.learn.use("pirate", version, TOKEN)
     for token in ("", "wrong", None):
         answer = json.dumps(guarded.press("use", ["none", "pirate", token]))
@@ -491,14 +493,45 @@ def test_private_event_of_the_use_button_does_not_publish_without_the_token(guar
     assert store.published("pirate") == ""
 
 
-def test_private_event_of_the_learn_button_does_not_publish_without_the_token(guarded: Server):
+def test_private_event_of_the_learn_button_learns_nothing_without_the_token(guarded: Server):
     before = guarded.services.store.published("zen")
     for number in range(6):
         add_choice(guarded.services.store, number, "zen")
-    versions = len(guarded.services.store.versions())
-    guarded.press("learn", ["zen", "", 0, 1e-3, 0.1, False])
-    assert len(guarded.services.store.versions()) == versions + 1
-    assert guarded.services.store.published("zen") == before and not guarded.services.store.versions()[0].published
+    versions = guarded.services.store.versions()
+    answer = json.dumps(guarded.press("learn", ["zen", "", 0, 1e-3, 0.1, False]))
+    assert "This needs the owner" in answer and "/my_refresh" in answer
+    assert guarded.services.store.versions() == versions and guarded.services.store.published("zen") == before
+
+
+# --- the learning room
+
+
+def test_choices_are_told_and_two_versions_compared_blind_and_taken_back(server: Server):
+    client, store = server.client(), server.services.store
+    for number in range(6):
+        add_choice(store, number, "grandparent")
+    lessons = client.predict(persona="grandparent", api_name="/lessons")
+    assert (lessons["pairs"], lessons["prompts"]) == (6, 6)
+    assert [item["measure"] for item in lessons["lessons"]] == ["length", "markdown", "exclamations", "fidelity"]
+    assert all(item["n"] == 6 for item in lessons["lessons"])
+    version = client.predict(persona="grandparent", epochs=2, api_name="/refresh")["version"]
+    ask = {"prompt": PROMPT, "persona": "grandparent", "one": "none", "other": version, "max_new_tokens": 8}
+    found = client.predict(**ask, api_name="/compare_versions")
+    assert set(found) == {"round_id", "answers"} and list(found["answers"]) == ["first", "second"]
+    vote = client.predict(found["round_id"], "first", "my secret", api_name="/vote")
+    assert {vote["first_arm"], vote["second_arm"]} == {"baseline", f"baseline @ {version}"}
+    shown = client.predict(**ask, blind=False, api_name="/compare_versions")["answers"]
+    assert shown == {vote["first_arm"]: found["answers"]["first"], vote["second_arm"]: found["answers"]["second"]}
+    assert "two different versions" in told(client, "/compare_versions", **{**ask, "one": version})
+    client.predict(version, "grandparent", api_name="/publish")
+    assert client.predict(persona="grandparent", api_name="/roll_back") == {"persona": "grandparent", "version": "none"}
+    assert store.published("grandparent") == ""
+    # What the page is sent of a blind comparison names neither the versions nor the arm.
+    sent = json.dumps(
+        server.press("versus-start", [PROMPT, "grandparent", "baseline", "none", version, True, True, ""])
+    )
+    assert "First answer" in sent and "Which answer is better" in sent
+    assert not any(name in sent for name in ("baseline", "the original model", f" {version}", f">{version}", ">Plain"))
 
 
 # --- adapter versions
@@ -571,7 +604,7 @@ def test_file_of_the_server_cannot_be_named_in_place_of_an_upload(server: Server
 
 def test_versions_files_are_the_owners(guarded: Server, tmp_path: Path):
     client, store = guarded.client(), guarded.services.store
-    made = client.predict(persona="pirate", epochs=1, api_name="/refresh")["version"]
+    made = client.predict(persona="pirate", epochs=1, token=TOKEN, api_name="/refresh")["version"]
     path = Path(client.predict(made, TOKEN, api_name="/download_version"))
     before = [version.id for version in store.versions()]
     for token in ("", "wrong"):
@@ -688,7 +721,11 @@ def test_bad_online_is_refused(server: Server, values: dict[str, Any], message: 
 
 def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owners_money(guarded: Server):
     client = guarded.client()
-    result = client.predict(**QUICK_ONLINE, persona="curt", publish=True, api_name="/online")
+    asked = {**QUICK_ONLINE, "persona": "curt", "publish": True}
+    assert "send a rater's secret" in told(client, "/online", **asked)
+    result = client.predict(**asked, rater="a visitor's", api_name="/online")
+    assert [v["version"] for v in client.predict("a visitor's", api_name="/my_versions")] == [result["version"]]
+    assert result["version"] not in {v["version"] for v in client.predict(api_name="/versions")}
     assert not result["published"] and result["samples"] == [] and guarded.services.store.published("curt") == ""
     assert "owner's token" in told(client, "/online", **QUICK_ONLINE, token="wrong")
     assert "owner's token" in told(client, "/online", **QUICK_ONLINE, annotator="endpoint")
@@ -697,11 +734,11 @@ def test_a_visitor_may_let_a_judge_choose_but_neither_publish_nor_spend_the_owne
 
 def test_the_page_shows_how_a_judge_gets_on_and_what_came_of_it(server: Server):
     versions = len(server.services.store.versions())
-    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False]))
+    messages = json.dumps(server.press("judge-start", ["", "", "embedding", "Be <b>brief</b>.", 1, False, ""]))
     assert "Step 1 of 1" in messages and "win rate" in messages and "<svg" in messages
     assert "Be <b>" not in messages and "process_completed" in messages
     assert len(server.services.store.versions()) == versions + 1
-    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False]))
+    refused = json.dumps(server.press("judge-start", ["", "", "embedding", "", 1, False, ""]))
     assert "No persona and no principle was given" in refused and "Traceback" not in refused
 
 

@@ -13,7 +13,15 @@ import pytest
 from huggingface_hub import constants
 
 from app.__main__ import main
+from app.annotators.implicit import ImplicitJudge
+from app.evaluation.plan import Written
+from app.evaluation.questions import Case, Principle
+from app.evaluation.scoring import by_likelihood
+from app.model import LanguageModel
+from app.prompts import chat
+from app.refresh.answers import row_logps
 from tests.test_annotators import Server, shown
+from tests.test_cli import write_pairs
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--max-new-tokens", "6", "--limit", "3", "--personas", "pirate,curt", "--judges", "markers", "implicit"]
@@ -87,6 +95,18 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path):
     assert without_seconds(again) == without_seconds(evaluated(tmp_path / "clean", *arguments))
 
 
+def test_versions_and_their_mixtures_take_part_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["refresh", "--pairs", str(write_pairs(tmp_path / "pairs.jsonl")), "--epochs", "4"]) == 0
+    arms = ["baseline", "baseline @ v1", "baseline @ v1*3", "adapter_guided guide_weight=0 @ v1"]
+    results = evaluated(tmp_path / "out", "--arms", *arms)
+    plain, learnt, past, guided = (texts(results, figures["name"]) for figures in results["figures"])
+    assert learnt != plain and past != learnt, "what was learnt answers otherwise, and ExPO goes on"
+    assert guided == plain, "an adapter without a say"
+    assert results["figures"][3]["forwards"] == 2 * results["figures"][0]["forwards"]
+    refused = ["evaluate", "--out", str(tmp_path / "other"), *SMALL, "--arms", "baseline @ v1", "baseline @ v1*1"]
+    assert main(refused) == 2 and "'baseline @ v1' was given twice" in capsys.readouterr().err
+
+
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     evaluated(tmp_path / "out", "--arms", "baseline")
     assert main(["evaluate", "--out", str(tmp_path / "out"), *SMALL, "--arms", "amulet"]) == 2
@@ -128,8 +148,9 @@ def test_a_judge_that_leans_to_a_side_prefers_nobody(tmp_path: Path, server: Ser
     results = evaluated(
         tmp_path / "out", "--arms", "principle_prompted", "linear_aligned ratio=4", "--judges", "endpoint"
     )
-    (win,) = results["wins"]
-    assert (win["judge"], win["rate"]["value"], win["rate"]["n"], win["ties"]) == ("endpoint", 0.5, 6, 6)
+    (win,) = (win for win in results["wins"] if win["judge"] == "endpoint")
+    assert (win["rate"]["value"], win["rate"]["n"], win["ties"]) == (0.5, 6, 6)
+    assert results["plan"]["behind"] == {"endpoint": "judge-1"}, "another judge is another plan"
     assert len(server.requests) >= 2
 
 
@@ -145,4 +166,19 @@ def test_a_judge_of_one_mind_is_heard_whichever_side_it_reads_first(tmp_path: Pa
     sides = zip(texts(results, arms[1]), texts(results, arms[0]), strict=True)
     expected = [0.5 if len(a) == len(b) else float(len(a) > len(b)) for a, b in sides]
     assert set(expected) - {0.5}, "a case that tells nothing"
-    assert results["wins"][0]["rate"]["value"] == pytest.approx(sum(expected) / len(expected))
+    (win,) = (win for win in results["wins"] if win["judge"] == "endpoint")
+    assert win["rate"]["value"] == pytest.approx(sum(expected) / len(expected))
+
+
+def test_the_model_judges_by_the_likelihoods_of_its_own_judge(llama: LanguageModel):
+    """Both columns against the implicit judge's margin and the sweep's arithmetic, on answers of different lengths and one of none."""
+    case = Case("Why is the sky blue?", Principle("Answer as a gruff sea captain."))
+    said = ["Short waves, matey.", "Air scatters short waves more than long ones.", " ", "7" * 300]
+    first, second, empty, too_long = by_likelihood(llama)([case] * 4, [Written(t, True, 1, 0.1) for t in said])
+    messages = [{"role": "user", "content": case.prompt}]
+    margin = ImplicitJudge(llama).prefer(messages, case.principle.text, *said[:2]).margin
+    assert first["implicit"] - second["implicit"] == pytest.approx(margin, abs=1e-5) and abs(margin) > 1e-3
+    ids = llama.answer_ids(said[0])
+    alone = row_logps(llama, [(llama.chat_ids(chat(messages)), ids)], None).item() / len(ids)
+    assert first["natural"] == pytest.approx(alone, abs=1e-5)
+    assert empty == too_long == {"implicit": None, "natural": None}

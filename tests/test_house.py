@@ -70,6 +70,7 @@ def test_adapter_folders_and_pairs_and_prompts_know_no_model():
     assert not foreign(
         "app.blends",
         "app.prompts",
+        "app.refresh.caps",
         "app.refresh.pairs",
         "app.refresh.pair_files",
         "app.refresh.pair_rows",
@@ -116,7 +117,8 @@ def test_storage_and_votes_do_not_know_the_hub():
 
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
-    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes", "persona_render"]
+    names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes", "owner_render"]
+    names += ["learn_render", "timeline_render", "charts", "persona_render"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
@@ -127,6 +129,13 @@ def test_exports_and_imports_know_no_model_and_no_page():
 
 def test_the_pull_is_drawn_without_a_model():
     assert not foreign("app.ui.pull_render", "app.ui.share_render", "app.example") & {"torch", "transformers", "gradio"}
+
+
+def test_what_choices_teach_and_how_curves_are_drawn_know_no_model():
+    loaded = foreign(
+        "app.insights.lessons", "app.insights.texts", "app.ui.charts", "app.ui.timeline_render", "app.blends"
+    )
+    assert not loaded & {"torch", "transformers", "gradio", "scipy", "statsmodels", "sqlite_utils"}
 
 
 def test_votes_personas_and_turns_know_no_model():
@@ -141,6 +150,9 @@ def test_votes_personas_and_turns_know_no_model():
         "app.raters",
         "app.consent",
         "app.far_first",
+        "app.authority",
+        "app.bans",
+        "app.log_tail",
     )
     assert not foreign(*modules, "app.study_prompts") & {"torch", "transformers", "gradio"}
 
@@ -149,6 +161,11 @@ def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need
     loaded = foreign("app.services", "app.ui.page")
     assert "torch" in loaded
     assert not loaded & {"statsmodels", "sklearn", "sentence_transformers", "trl", "datasets", "matplotlib"}
+
+
+def test_limits_and_the_guards_checks_know_no_model_no_page_and_no_database():
+    loaded = foreign("app.limits", "app.limit_settings", "app.address", "app.ui.envelope")
+    assert not loaded & {"torch", "transformers", "gradio", "sqlite_utils", "storage", "starlette"}
 
 
 def test_managing_versions_and_checking_their_files_know_no_model():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.refresh.feedback import OnlineSettings
 from tests.benchmarks import proof, proof_online
 from tests.benchmarks.proof_run import gain
 
@@ -58,3 +59,16 @@ def test_a_point_of_a_curve_by_hand():
     assert found["step"] == 8 and found["words"]["value"] == pytest.approx((3 + 6 + 20) / 3)
     assert [found[told]["value"] for told in proof_online.TOLD] == pytest.approx([2 / 3, 1 / 3, 1 / 3])
     assert found["well_formed"]["value"] == pytest.approx(2 / 3)
+
+
+def test_both_ways_of_learning_get_as_many_labels_and_are_measured_as_often(llama):
+    settings = OnlineSettings(steps=4, prompts_per_step=2, evaluate_every=2, max_new_tokens=8, patience=1000)
+    curves = []
+    for way in (proof_online.online, proof_online.offline):
+        curves.append(list(way(llama, "curt", 3, settings)))
+        llama.drop_adapter("proof")
+    for curve in curves:
+        assert [(point["step"], point["labels"]) for point in curve] == [(0, 0), (2, 4), (4, 8)]
+        assert all(point["words"]["n"] == point["lists"]["n"] == 3 for point in curve)
+    # Both begin as the original model, and the answers are greedy.
+    assert curves[0][0]["words"] == curves[1][0]["words"]

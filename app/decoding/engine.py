@@ -81,6 +81,10 @@ class Engine:
         """The runs that have not begun, the next one first."""
         return [run for run, _ in self._waiting]
 
+    def reserved(self) -> int:
+        """The cached tokens that are kept for what runs, at its longest."""
+        return _reserved([run for group in self._groups for run in group.runs if not run.done])
+
     @torch.inference_mode()
     def step(self) -> list[tuple[Run, Outcome]]:
         """One token for every arm: of the runs that begin now where some do, else of all that run.
@@ -138,7 +142,7 @@ class Engine:
             run, adapter = self._waiting[0]
             beside = [*running, run]
             new_tokens += len(run.contexts) * max(map(len, run.contexts))
-            if sum(r.most_rows for r in beside) * max(r.longest for r in beside) > self._room:
+            if _reserved(beside) > self._room:
                 break
             if admitted and new_tokens > PREFILL_TOKENS:
                 break
@@ -179,6 +183,10 @@ class Engine:
         for run, logits in zip(group.runs, group.batch.logits.split(group.rows), strict=True):
             outcomes += _failing_together([run], lambda run=run, logits=logits: [(run, run.step(logits))])
         return outcomes
+
+
+def _reserved(runs: list[Run]) -> int:
+    return sum(run.most_rows for run in runs) * max((run.longest for run in runs), default=0)
 
 
 def _failing_together(runs: list[Run], work: Callable[[], list[tuple[Run, Outcome]]]) -> list[tuple[Run, Outcome]]:

@@ -110,14 +110,22 @@ def _made(arm: str, values: dict[str, str], adapter: str, text: str) -> Contesta
     return found
 
 
+def distinct(contestants: list[Contestant]) -> list[Contestant]:
+    """The contestants as they are.
+
+    Raises:
+        InputError: one stands twice.
+    """
+    names = [contestant.name for contestant in contestants]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"the arm {min(twice)!r} was given twice; leave one of them out")
+    return contestants
+
+
 def parse_all(texts: list[str]) -> list[Contestant]:
     """All contestants in their order.
 
     Raises:
-        InputError: as `parse` says, or one stands twice.
+        InputError: as `parse` and `distinct` say.
     """
-    found = [contestant for text in texts for contestant in parse(text)]
-    names = [contestant.name for contestant in found]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"the arm {sorted(twice)[0]!r} was given twice; leave one of them out")
-    return found
+    return distinct([contestant for text in texts for contestant in parse(text)])

@@ -1,6 +1,7 @@
 """The named endpoints with plain typed parameters, for `gradio_client` and plain HTTP. Thin: checks and work are the use cases'."""
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare import VOTED_ARMS, Principle, Request
+from app.compare import VOTED_ARMS, Comparison, Principle, Progress, Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import InputError, PlumblineError, checked
 from app.label import rater_of
@@ -18,6 +19,8 @@ from app.services import Services
 from app.traces import described
 from personas import Persona
 from storage.records import SavedPersona
+
+SECONDS_BETWEEN_UPDATES = 0.2
 
 
 def add_endpoints(services: Services) -> None:
@@ -41,8 +44,8 @@ def add_endpoints(services: Services) -> None:
         traces: bool = False,
         principles: list[dict[str, Any]] | None = None,
         voted_arms: str = ",".join(VOTED_ARMS),
-    ) -> dict[str, Any]:
-        """Answers one prompt by several arms of one model.
+    ) -> Iterator[dict[str, Any]]:
+        """Answers one prompt by several arms of one model, telling on the way how far it is; who goes away ends it.
 
         Args:
             prompt: what to answer.
@@ -67,6 +70,7 @@ def add_endpoints(services: Services) -> None:
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
+            On the way the same as far as it goes: no round_id, no traces, an empty finish_reason.
         """
         with errors_for_the_client():
             values = {
@@ -94,26 +98,20 @@ def add_endpoints(services: Services) -> None:
                 blind=blind,
                 traces=traces,
             )
-            asked = services.compare  # another model may take over meanwhile
-            comparison = asked.start(request, rater_of(rater))
-            *_, last = asked.run(comparison)
-        names = (
-            {"first": comparison.first_arm, "second": comparison.second_arm}
-            if blind
-            else {arm: arm for arm in comparison.arms}
-        )
-        token_ids = {arm: answer.token_ids for arm, answer in last.answers.items()}
-        traced = {"traces": described(last.traces, token_ids, asked.model.decode)} if traces else {}
-        # Seconds and token counts would tell the arms of a blind round apart.
-        kept = ("text",) if blind else ("text", "token_ids", "finish_reason", "seconds")
-        return {
-            "round_id": comparison.round_id if comparison.is_kept else None,
-            "model": asked.model.name,
-            "adapter": comparison.adapter or None,
-            "settings": settings.model_dump(),
-            "answers": {name: {key: getattr(last.answers[arm], key) for key in kept} for name, arm in names.items()},
-            **traced,
-        }
+            used = services.compare  # another model may take over meanwhile
+            comparison = used.start(request, rater_of(rater))
+            told_at = time.monotonic()
+            for progress in used.run(comparison):
+                # Gradio can let go of who has gone only where something is told.
+                if not progress.done and time.monotonic() - told_at > SECONDS_BETWEEN_UPDATES:
+                    told_at = time.monotonic()
+                    yield _told(used.model.name, comparison, progress)
+        traced = {}
+        if traces:
+            token_ids = {arm: answer.token_ids for arm, answer in progress.answers.items()}
+            traced = {"traces": described(progress.traces, token_ids, used.model.decode)}
+        round_id = comparison.round_id if comparison.is_kept else None
+        yield {**_told(used.model.name, comparison, progress), "round_id": round_id, **traced}
 
     def vote(
         round_id: str,
@@ -219,7 +217,7 @@ def add_endpoints(services: Services) -> None:
             epochs: how often every pair is seen; -1 sees few pairs more often than many.
             learning_rate: the default suits the starter; larger models want less.
             seed: of adapter, order and split.
-            token: the owner's, where one is set; without it the version stays unpublished.
+            token: the owner's, where one is set; without it there is /my_refresh.
             objective: dpo, ipo (of per-token means), ipo_sum, slic, ulma, aihf, hpo, fa, rwr or ca.
             with_imported: pairs that were imported, too.
 
@@ -238,12 +236,7 @@ def add_endpoints(services: Services) -> None:
             )
             if persona:
                 services.catalogue.get(persona)
-            publish = may_publish(services, token)
-            pairs = services.learn.pairs(persona or None)
-            if with_imported:
-                pairs += services.learn.imported_pairs(persona or None)
-            rated = services.learn.rated(persona or None)
-            *_, outcome = services.learn.refresh(pairs, persona, settings, publish=publish, rated=rated)
+            *_, outcome = services.owner.refresh(persona, settings, token, with_imported)
         return asdict(outcome)
 
     def publish(version: str, persona: str = "", token: str = "") -> dict[str, Any]:
@@ -273,6 +266,21 @@ def _principle(given: Any) -> Principle:
     return checked(Principle, **{str(key): value for key, value in given.items()})
 
 
+def _told(model: str, comparison: Comparison, progress: Progress) -> dict[str, Any]:
+    """A comparison as far as it is, of a blind one nothing that tells the arms apart."""
+    sides = {"first": comparison.first_arm, "second": comparison.second_arm}
+    names = sides if comparison.request.blind else {arm: arm for arm in comparison.arms}
+    # Seconds and token counts would tell the arms of a blind round apart.
+    kept = ("text",) if comparison.request.blind else ("text", "token_ids", "finish_reason", "seconds")
+    return {
+        "round_id": None,
+        "model": model,
+        "adapter": comparison.adapter or None,
+        "settings": comparison.request.settings.model_dump(),
+        "answers": {name: {key: getattr(progress.answers[arm], key) for key in kept} for name, arm in names.items()},
+    }
+
+
 def _described(persona: Persona | SavedPersona) -> dict[str, Any]:
     return {
         "id": persona.id,
@@ -285,10 +293,8 @@ def _described(persona: Persona | SavedPersona) -> dict[str, Any]:
 
 def may_publish(services: Services, token: str) -> bool:
     """A visitor may learn, and only the owner publishes; a wrong token is an error rather than a quiet refusal."""
-    if services.settings.admin_token is None:
-        return True
     if not token:
-        return False
+        return services.authority.is_open
     services.learn.authorise(token)
     return True
 

@@ -223,8 +223,8 @@ def request_of(
 
 
 def refreshed_choices(services: Services, rater: str) -> list[gr.Dropdown]:
-    """The persona and version menus as they are now: the rater's own personas, and what others may have learnt."""
-    return [gr.Dropdown(persona_choices(services, rater)), gr.Dropdown(version_choices(services))]
+    """The persona and version menus as they are now: the rater's own among them, and what others may have learnt."""
+    return [gr.Dropdown(persona_choices(services, rater)), gr.Dropdown(version_choices(services, rater))]
 
 
 def persona_choices(services: Services, rater: str = "") -> list[tuple[str, str]]:
@@ -232,9 +232,12 @@ def persona_choices(services: Services, rater: str = "") -> list[tuple[str, str]
     return [*((p.name, id_) for id_, p in services.catalogue.all(rater).items()), ("Write my own", OWN)]
 
 
-def version_choices(services: Services) -> list[tuple[str, str]]:
-    """The menu of versions."""
-    learnt = [(f"{v.id}: learnt from {v.pairs_train} choices", v.id) for v in services.versions.listed()]
+def version_choices(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    """The menu of versions: those that anybody may use, and the rater's own."""
+    learnt = [
+        (f"{v.id}: {'your own, ' if v.rater else ''}learnt from {v.pairs_train} choices", v.id)
+        for v in services.versions.listed(rater)
+    ]
     return [("what is published for the persona", "published"), ("the original model", "none"), *learnt]
 
 

@@ -77,7 +77,7 @@ def build_compare_tab(
         with gr.Column(min_width=0, elem_classes="pl-form"):
             form = Form(**question, **build_principle(services))
     with beside:
-        build_sweep_section(services, form, bar.messages)
+        build_sweep_section(services, form, bar.messages, rater)
     run, stop = form.run, form.stop
 
     def compare(*values: Any) -> Iterator[dict]:
@@ -128,7 +128,7 @@ def build_compare_tab(
             bar.links: "" if blind else round_links(services, services.store.round(comparison.round_id)),
             panes: render.panes(finished),
             pull_shown: whole,
-            finished_at: time.time(),
+            finished_at: time.monotonic(),
             status: render.status(told.invitation(comparison)),
         }
 
@@ -143,7 +143,7 @@ def build_compare_tab(
     def vote(choice: str, id_: str, since: float, whole: pull_render.Pull | None, secret: str) -> dict:
         try:
             stands, round_ = services.label.vote(
-                id_, choice, rater_of(secret), dwell_seconds=round(time.time() - since, 2)
+                id_, choice, rater_of(secret), dwell_seconds=round(time.monotonic() - since, 2)
             )
         except PlumblineError as error:
             return {status: render.failure(error)}

@@ -139,7 +139,7 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
         updates |= {progress: label_render.progress(found.done, found.total, visit)}
         if found.round_id == seen:
             return updates
-        fresh = {chips: [], reason: "", side: NEITHER, edited: "", shown_at: time.time(), revealed: ""}
+        fresh = {chips: [], reason: "", side: NEITHER, edited: "", shown_at: time.monotonic(), revealed: ""}
         return {**updates, **fresh, shown: found.round_id, task: label_render.task(found)}
 
     def arrive(
@@ -192,7 +192,7 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
         who = rater_id(services, secret, profile)
         try:
             stands, _ = services.label.vote(
-                seen, choice, who, words, round(time.time() - since, 2) if since else None, chips=tuple(picked),
+                seen, choice, who, words, round(time.monotonic() - since, 2) if since else None, chips=tuple(picked),
                 edited_side=from_side if text else "", edited=text if from_side else "", session=session_id,
             )  # fmt: skip
             before = "" if stands.choice == choice else "You had chosen here already, and that stands. "

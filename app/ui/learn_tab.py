@@ -39,7 +39,7 @@ def build_learn_tab(
         "<b>without the principle in the prompt</b>: the plain model takes on the taste. It takes seconds to a minute, and nothing is overwritten.</div>"
     )
     with gr.Row(equal_height=True):
-        scope = gr.Dropdown(_scopes(services), value=ALL, label="Choices of", elem_id="scope")
+        scope = gr.Dropdown(_scopes(services), value=ALL, label="Choices of", min_width=300, elem_id="scope")
         count = gr.HTML(learn_render.count(0, 0), elem_id="pair-count")
     taught = gr.HTML(learn_render.EMPTY, elem_id="taught")
     token = gr.Textbox(
@@ -78,9 +78,10 @@ def build_learn_tab(
     gr.on([tab.select, scope.input], teach, scope, [count, taught], trigger_mode="always_last", **QUIET)
     wire_refresh_section(services, refresh, scope, token, shown, lists)
     wire_timeline_section(services, versions, scope, token, shown, lists, lambda: _scope_names(services))
-    build_online_section(services, scope, token, shown, lists)
-    side = build_versus_section(services, scope, table, rater)
-    build_blend_section(services, table, compare_version, side)
+    build_online_section(services, scope, token, rater, shown, lists)
+    other_versions = [table.change, tab.select]
+    side = build_versus_section(services, scope, other_versions, rater)
+    build_blend_section(services, other_versions, compare_version, side, rater)
     build_versions_section(services, scope, token, table, shown, lists)
     return {"table": table}
 

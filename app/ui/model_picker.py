@@ -94,7 +94,10 @@ def build_model_picker(
         back.click(go_back, token, [line, *shown], **changing),
     ):
         changed.then(refreshed, rater, menus, **QUIET)
-    demo.load(now, None, shown, **QUIET)
+    # Not the name: somebody may be typing one already.
+    demo.load(
+        lambda: [gr.Accordion(label=_title(services)), gr.Button(**_way_back(services))], None, [fold, back], **QUIET
+    )
 
 
 def _title(services: Services) -> str:

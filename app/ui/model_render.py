@@ -14,7 +14,7 @@ def needs_line(needs: Needs) -> str:
         else "It does not fit beside the model that serves; choose a smaller one, or start with it."
     )
     return (
-        f'<p class="{"pl-quiet" if needs.fits else "pl-bad"}"><b>{escape(needs.name)}</b>: {needs.parameters / 1e6:,.0f} million parameters in '
+        f'<p class="{"pl-quiet" if needs.fits else "pl-bad"}"><b>{escape(needs.name)}</b>: {_millions(needs.parameters)} million parameters in '
         f"{escape(needs.dtype)}, {_size(needs.weights)} and {_size(needs.cache)} for the text being read: {_size(takes)} of {_size(needs.free)} free. "
         f"{verdict}</p>"
     )
@@ -35,6 +35,10 @@ def progress_line(progress: Progress, name: str) -> str:
         else ""
     )
     return f'<p class="pl-quiet" role="status"><b>{escape(name)}</b>: {told}</p>{bar}'
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.0f}" if count >= 1e7 else f"{count / 1e6:.1f}"
 
 
 def _size(count: int) -> str:

@@ -7,6 +7,7 @@ import gradio as gr
 
 from app.errors import InputError, checked
 from app.judges import Judge
+from app.label import rater_of
 from app.online import prompts_of
 from app.prompts import frame
 from app.refresh.feedback import OnlineSettings
@@ -33,6 +34,7 @@ def add_online_endpoint(services: Services) -> None:
         publish: bool = False,
         token: str = "",
         method: str = usual.method,
+        rater: str = "",
     ) -> dict[str, Any]:
         """Lets a judge choose between the model's own answers, and learns from it step by step (online AI feedback, OAIF).
 
@@ -51,6 +53,7 @@ def add_online_endpoint(services: Services) -> None:
             publish: whether the version goes into use if the prompts kept aside speak for it.
             token: the owner's, where one is set: for publishing, and for the endpoint, which costs the owner's money.
             method: oaif, osp, optune or bpo; or sail, sapo or mpo, which learn from stored choices, too.
+            rater: your secret; without the owner's token the version is yours alone, as those of /my_refresh.
 
         Returns:
             version, run, stopped, win_rate (value, n, interval), pairs, dropped, prompts, prompts_heldout, cost, seconds, published,
@@ -68,6 +71,7 @@ def add_online_endpoint(services: Services) -> None:
                 seed=seed,
             )
             owner = may_publish(services, token)
+            whose = "" if owner else visitor(rater)
             *_, outcome = services.online.run(
                 asked_judge(services, annotator, token),
                 judged_by(services, persona, principle, framing),
@@ -76,8 +80,12 @@ def add_online_endpoint(services: Services) -> None:
                 settings,
                 publish=bool(publish) and owner,
                 samples=owner,
-                pairs=services.learn.pairs(persona or None),
+                pairs=services.learn.pairs(persona or None)
+                if owner
+                else services.private.pairs(whose, persona or None),
+                rater=whose,
             )
+            services.private.make_room(whose)
         return asdict(outcome)
 
     gr.api(online, api_name="online", concurrency_limit=4)
@@ -88,6 +96,19 @@ def asked_judge(services: Services, annotator: str, token: str) -> Judge:
     if annotator == "endpoint":
         services.learn.authorise(token)
     return services.judges.named(annotator)
+
+
+def visitor(secret: str) -> str:
+    """Whose own version a judge teaches who is not asked by the owner.
+
+    Raises:
+        InputError: there is no secret: the version would be nobody's.
+    """
+    if whose := rater_of(str(secret or "")):
+        return whose
+    raise InputError(
+        "what a judge teaches without the owner's token is yours alone: send a rater's secret of your own with it"
+    )
 
 
 def judged_by(services: Services, persona: str, principle: str, framing: str) -> str:

@@ -10,7 +10,7 @@ from app.refresh.feedback import OnlineSettings, OnlineStep
 from app.services import Services
 from app.ui import online_render, render
 from app.ui.api import may_publish
-from app.ui.online_api import asked_judge, judged_by
+from app.ui.online_api import asked_judge, judged_by, visitor
 
 JUDGES = {
     "implicit": "The model itself: what the principle makes likelier (implicit judge)",
@@ -23,6 +23,7 @@ def build_online_section(
     services: Services,
     scope: gr.Dropdown,
     token: gr.Textbox,
+    rater: gr.BrowserState,
     lists: list[gr.components.Component],
     listed: Callable[[str], dict],
 ) -> None:
@@ -31,6 +32,7 @@ def build_online_section(
     Args:
         services: the use cases.
         scope, token: the tab's choice of persona and the owner's token.
+        rater: the secret that the browser keeps.
         lists: what shows versions and counts.
         listed: from a scope to updates of `lists`, as a dictionary.
     """
@@ -67,7 +69,9 @@ def build_online_section(
             stop = gr.Button("Stop", interactive=False, elem_id="judge-stop")
         result = gr.HTML("", elem_id="judge-result")
 
-    def run(scope: str, token: str, judge: str, principle: str, steps: int, publish: bool) -> Iterator[dict]:
+    def run(
+        scope: str, token: str, judge: str, principle: str, steps: int, publish: bool, secret: str
+    ) -> Iterator[dict]:
         yield {
             start: gr.Button(interactive=False),
             stop: gr.Button(interactive=True),
@@ -79,8 +83,13 @@ def build_online_section(
             chosen = asked_judge(services, judge, token)
             goes_by = judged_by(services, scope, principle, "principle")
             settings = checked(OnlineSettings, steps=steps)
-            for item in services.online.run(chosen, goes_by, scope, None, settings, publish and owner, samples=owner):
+            whose = "" if owner else visitor(secret)
+            running = services.online.run(
+                chosen, goes_by, scope, None, settings, publish and owner, samples=owner, rater=whose
+            )
+            for item in running:
                 if isinstance(item, OnlineOutcome):
+                    services.private.make_room(whose)
                     shown = online_render.outcome(item)
                 elif isinstance(item, OnlineStep):
                     made.append(item)
@@ -105,7 +114,7 @@ def build_online_section(
     outputs = [start, stop, result, *lists]
     running = start.click(
         run,
-        [scope, token, judge, principle, steps, publish],
+        [scope, token, judge, principle, steps, publish, rater],
         outputs,
         concurrency_limit=4,
         trigger_mode="once",

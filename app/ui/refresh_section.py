@@ -10,7 +10,6 @@ from app.errors import PlumblineError, checked
 from app.refresh.trainer import RefreshSettings, Step
 from app.services import Services
 from app.ui import learn_render, render
-from app.ui.api import may_publish
 from app.ui.compare_form import QUIET
 from app.ui.version_menu import called
 
@@ -70,14 +69,10 @@ def wire_refresh_section(
         }
         shown = ""
         try:
-            publish = may_publish(services, token)
             settings = checked(RefreshSettings, epochs=epochs or None, learning_rate=rate, beta=beta)
-            pairs = services.learn.pairs(scope or None)
-            if with_imported:
-                pairs += services.learn.imported_pairs(scope or None)
             steps, shown_at = [], 0.0
             before = called(services.versions.in_use(scope))
-            for item in services.learn.refresh(pairs, scope, settings, publish=publish):
+            for item in services.owner.refresh(scope, settings, token, with_imported):
                 if not isinstance(item, Step):
                     shown = learn_render.outcome(item, steps, before)
                     continue

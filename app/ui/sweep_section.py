@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.errors import PlumblineError
+from app.label import rater_of
 from app.services import Services
 from app.serving import Place
 from app.ui import render, sweep_render
@@ -17,8 +18,8 @@ SECONDS_BETWEEN_UPDATES = 0.2
 OVER = [("Strength (ratio)", "ratio"), ("Limit of the pull (KL budget)", "kl_budget")]
 
 
-def build_sweep_section(services: Services, form: Form, messages: gr.State) -> None:
-    """Lays out the section and wires it; it asks what the form says, after the conversation in `messages`."""
+def build_sweep_section(services: Services, form: Form, messages: gr.State, rater: gr.BrowserState) -> None:
+    """Lays out the section and wires it; it asks what the form says, after the conversation in `messages`, for who `rater` says."""
     with gr.Accordion("Strength sweep: the same prompt at every strength", open=False, elem_id="sweep-section"):
         with gr.Row():
             over = gr.Radio(OVER, value="ratio", label="Sweep over", elem_id="sweep-over", min_width=240)
@@ -31,12 +32,12 @@ def build_sweep_section(services: Services, form: Form, messages: gr.State) -> N
         result = gr.HTML("", elem_id="sweep-result")
 
     def sweep(*values: Any) -> Iterator[dict]:
-        *asked, over, said = values
+        *asked, over, said, secret = values
         yield {start: gr.Button(interactive=False), status: render.status("Writing …")}
         shown_at, points = 0.0, []
         try:
             request = request_of(services, asked, said)
-            for item in services.sweep.run(request, over):
+            for item in services.sweep.run(request, over, rater_of(secret)):
                 if isinstance(item, Place):
                     yield {status: render.status(in_line(item.number))}
                     continue
@@ -53,7 +54,7 @@ def build_sweep_section(services: Services, form: Form, messages: gr.State) -> N
     def given_up() -> list[Any]:
         return [gr.Button(interactive=True), render.status("The sweep has ended early.")]
 
-    inputs = [*form.asked, over, messages]
+    inputs = [*form.asked, over, messages, rater]
     running = start.click(sweep, inputs, [start, status, result], concurrency_limit=4, trigger_mode="once", **QUIET)
     running.failure(given_up, None, [start, status], **QUIET)
     stop.click(given_up, None, [start, status], cancels=[running], **QUIET)

@@ -6,7 +6,7 @@ from gradio.themes import Base
 from gradio.themes.utils import colors, sizes
 
 ASSETS = Path(__file__).parent / "assets"
-STYLE_SHEETS = [ASSETS / name for name in ("style.css", "pull.css", "label.css", "persona.css", "learn.css")]
+STYLE_SHEETS = [ASSETS / f"{name}.css" for name in ("style", "pull", "label", "persona", "learn", "owner")]
 SCRIPTS = [ASSETS / name for name in ("pull.js", "label.js")]
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
 MONOSPACE = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace"]

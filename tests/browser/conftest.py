@@ -63,6 +63,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}/"
 
     @property
+    def pid(self) -> int:
+        """The number of the process that runs."""
+        return self._process.pid
+
+    @property
     def printed(self) -> str:
         """What the process has printed since `forget_printed`, over all its starts."""
         return self.log.read_bytes()[self._read_from :].decode(errors="replace") if self.log.exists() else ""
