@@ -79,8 +79,8 @@ def build_page(services: Services) -> Door:
             build_owner_tab(services, owner_tab)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
-        demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
-        demo.load(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
+        known = demo.load(lambda secret: secret or new_secret(), rater, rater, **quiet)
+        known.then(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
         demo.load(shown_to_owners, None, owner_tab, **quiet)
         learn["table"].change(lambda secret: refreshed_choices(services, rater_of(secret)), rater, menus, **quiet)
     demo.further_routes = [health_route(services)]  # for `launch`, which knows the page only

@@ -173,6 +173,19 @@ class Plumb:
         self.page.wait_for_function("/You preferred|Noted/.test(document.querySelector('#status').innerText)")
         return self.status
 
+    def keep(self, name: str) -> str:
+        """Saves what the form says as a persona and returns what came of it."""
+        if not self.page.locator("#persona-name").is_visible():
+            self.page.locator("#keep button.label-wrap").click()
+            self.page.locator("#persona-name").wait_for()
+        self.write("persona-name", name)
+        self.settle()
+        self.page.locator("#save-persona").click()
+        self.page.wait_for_function(
+            "name => document.querySelector('#persona-result').innerText.includes(name)", arg=name
+        )
+        return self.page.locator("#persona-result [role=status]").inner_text()
+
     def refuse(self, button: str) -> str:
         """Presses a button that must not work and returns the sentence that says why."""
         self.page.locator(f"#{button}").click()
