@@ -164,7 +164,8 @@ class Compare:
         check_needs(arms, adapter, request.settings, [p.weight for p in principles])
         chats = contexts(messages, [frame(p.text, p.framing) for p in principles])
         context_ids = [self.model.chat_ids(chat) for chat in chats]
-        spend("tokens", rater, len(arms) * request.settings.max_new_tokens)
+        answers = len(arms) + (request.settings.best_of_count - 1 if BEST_OF in arms else 0)
+        spend("tokens", rater, answers * request.settings.max_new_tokens)
         spend("comparisons", rater)
         return Comparison(
             round_id=secrets.token_urlsafe(12),
@@ -305,16 +306,16 @@ class Compare:
             return "cancelled" if comparison.cancelled.is_set() else "deadline" if time.monotonic() > deadline else ""
 
         (principle,) = comparison.principles
-        return self._serving.beside(
-            best_of_steps(
-                self.model,
-                partial(self._versions.load, comparison.adapter),
-                comparison.chats[0][1:],
-                frame(principle.text, principle.framing),
-                comparison.request.settings,
-                cut,
-            )
+        steps = best_of_steps(
+            self.model,
+            partial(self._versions.load, comparison.adapter),
+            comparison.chats[0][1:],
+            frame(principle.text, principle.framing),
+            comparison.request.settings,
+            cut,
         )
+        with at_once(comparison.rater):
+            yield from self._serving.beside(steps)
 
     def _principles(self, request: Request) -> list[Principle]:
         if request.persona and request.principles:

@@ -86,8 +86,7 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options, services, settings)
     folder = Folder(options.out, plan)
     judges = scorers(plan.judges, services.model, Embedder(services.settings.embedder))
-    names = {"endpoint"} & set(plan.judges) | {one.annotator for one in plan.contestants if one.arm == "best_of_n"}
-    annotators = {name: services.judges.named(name).annotator for name in sorted(names)}
+    annotators = {name: services.judges.named(name).annotator for name in plan.behind}
 
     def steps() -> Iterator[Progress | Outcome | None]:
         yield from evaluate(services.model, plan, folder, services.versions.load, judges, annotators)
@@ -105,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace, services: "Services", settings: DecodeSettings) -> "Plan":
     from dataclasses import replace
 
-    from app.evaluation.contestants import Contestant, distinct, parse_all
+    from app.evaluation.contestants import BEST_OF_N, Contestant, distinct, parse_all
     from app.evaluation.plan import Plan
 
     def resolved(texts: list[str]) -> list[Contestant]:
@@ -122,6 +121,7 @@ def _plan(options: argparse.Namespace, services: "Services", settings: DecodeSet
     against = [one.name for one in resolved(options.against)] if options.against else names[:1]
     if unknown := [name for name in against if name not in names]:
         raise InputError(f"{unknown[0]!r} is to be compared with and takes no part; the arms are {', '.join(names)}")
+    choosing = {"endpoint"} & set(options.judges) | {one.annotator for one in contestants if one.arm == BEST_OF_N}
     return Plan(
         model=services.model.name,
         revision=services.model.revision,
@@ -129,6 +129,7 @@ def _plan(options: argparse.Namespace, services: "Services", settings: DecodeSet
         against=against,
         cases=_cases(options, services),
         judges=list(dict.fromkeys(options.judges)),
+        behind={name: services.judges.named(name).model for name in sorted(choosing)},
         settings=settings,
         batch=options.batch,
     )

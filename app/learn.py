@@ -253,11 +253,11 @@ class Learn:
             published=passed,
             reason=reason,
             samples=samples,
-            rated=learnt.rated,
+            rated=len(learnt.rated),
             asked=learnt.asked,
         )
         # All pairs of a round share its prompt, and so its side of the split.
-        parts = ((training, False), (rated if learnt.rated else [], False), (held_out, True))
+        parts = ((training, False), (learnt.rated, False), (held_out, True))
         rounds = {p.round: is_aside for part, is_aside in parts for p in part if p.round}
         made = replace(self._record(outcome, scope, settings, current or ""), rater=rater)
         self._store.add_version(made, publish=passed, rounds=rounds)

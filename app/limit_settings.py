@@ -6,7 +6,7 @@ from limits import parse_many
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Kind = Literal["comparisons", "tokens", "votes", "refreshes", "personas"]
+Kind = Literal["calls", "comparisons", "tokens", "votes", "refreshes", "personas"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 OFF = "off"
 
@@ -34,8 +34,8 @@ Rates = Annotated[str, AfterValidator(checked_rates)]
 class LimitSettings(BaseSettings):
     """Read from `PLUMBLINE_LIMIT_*` environment variables. The defaults are wide: they stop programs that run away, not people.
 
-    comparisons, tokens, votes, refreshes, personas: what one visitor may do, as "60/minute;1000/day" or "off"; tokens are those of
-        the longest answers that were asked for, of all arms.
+    calls, comparisons, tokens, votes, refreshes, personas: what one visitor may do, as "60/minute;1000/day" or "off". Calls are all
+        that is sent to the server, counted by address; tokens are those of the longest answers that were asked for, of all arms.
     address: how many visitors' worth may come from one address, 0 for no limit by address; a class sits behind one.
     everybody: how many visitors' worth there may be in all, 0 for no limit.
     at_once: comparisons of one visitor that are written or wait at the same time; at_once_address: those of one address.
@@ -46,6 +46,7 @@ class LimitSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_LIMIT_", env_ignore_empty=True)
 
+    calls: Rates = "1200/minute"
     comparisons: Rates = "120/minute;10000/day"
     tokens: Rates = "250000/minute;20000000/day"
     votes: Rates = "600/minute;50000/day"
@@ -54,7 +55,7 @@ class LimitSettings(BaseSettings):
     address: NonNegativeInt = 100
     everybody: NonNegativeInt = 1000
     at_once: PositiveInt = 8
-    at_once_address: PositiveInt = 32
+    at_once_address: PositiveInt = 200
     streams: PositiveInt = 500
     streams_everybody: PositiveInt = 2000
     upload_mb: Rates = "4000/hour"

@@ -9,7 +9,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from app.errors import InputError, LimitError, checked
 from app.limit_settings import KINDS, OFF, Kind, LimitSettings
 
 WORDS = {
+    "calls": "calls",
     "comparisons": "comparisons",
     "tokens": "tokens of answers",
     "votes": "votes",
@@ -116,7 +117,7 @@ class Limits:
                 self._open.subtract((what, name) for _, name, _ in bounds)
                 self._open += Counter()  # forgets whoever holds nothing any more
 
-    def stream(self, address: str) -> "contextmanager[None]":
+    def stream(self, address: str) -> AbstractContextManager[None]:
         """Holds an open stream to an address; see `holding`."""
         settings = self.settings
         return self.holding(

@@ -39,7 +39,7 @@ from app.studies import Studies
 from app.sweep import Sweep
 from app.upload_version import UploadVersion
 from app.versions import Versions
-from app.versus import Versus
+from app.versus import Duel, Versus
 from app.visits import Visits
 from app.worker import Worker
 from app.zero_gpu import LentServing, LentWorker, is_lent
@@ -114,6 +114,9 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
     running: dict[str, Comparison] = {}
+    # Of this start, not of a change of models.
+    found = repairs(store, adapters, ManageVersions(store, adapters, authority.authorise))
+    duels: dict[str, Duel] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
     def around(model: LanguageModel, models: Models) -> Services:
@@ -123,7 +126,6 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
         serving = LentServing(engine, worker) if is_lent() else Serving(engine(), worker)
         compare = Compare(model, serving, store, catalogue, versions, running)
         learn = Learn(model, worker, store, versions, embedder, authority, settings.rater_share)
-        manage = ManageVersions(store, adapters, learn.authorise)
         meter = Meter(model, serving, store, sync, settings.data, settings.cache_mb)
         return Services(
             settings=settings,
@@ -140,7 +142,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             judges=Judges(model, embedder, settings),
             online=Online(model, worker, store, versions, catalogue),
             versions=versions,
-            manage=manage,
+            manage=ManageVersions(store, adapters, learn.authorise),
             upload=UploadVersion(model, worker, store, adapters, learn.authorise),
             sync=sync,
             raters=raters,
@@ -151,10 +153,10 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             insights=Insights(store, learn.authorise),
             share=Share(store),
             sweep=Sweep(model, worker, compare),
-            versus=Versus(compare, store),
+            versus=Versus(compare, store, duels),
             models=models,
             offers=PersonaOffers(store, learn.authorise),
-            repairs=repairs(store, adapters, manage),
+            repairs=found,
             limits=limits,
             authority=authority,
             owner=Owner(authority, store, learn, meter, log),

@@ -42,11 +42,12 @@ class Versus:
     Args:
         compare: what answers.
         store: where rounds are kept.
+        running: by id, what may be cancelled; shared where another model has taken over and answers of the old one go on.
     """
 
-    def __init__(self, compare: Compare, store: Store):
+    def __init__(self, compare: Compare, store: Store, running: dict[str, Duel] | None = None):
         self._compare, self._store = compare, store
-        self._running: dict[str, Duel] = {}
+        self._running = {} if running is None else running
 
     def start(self, request: Request, one: str, other: str, rater: str) -> Duel:
         """Checks what is asked for and, where `request.blind`, draws the sides by lot; nothing is computed yet.
@@ -58,7 +59,8 @@ class Versus:
 
         Raises:
             InputError: not one arm, the same version twice, or as `Compare.start` says.
-            NotFoundError: no such persona or version.
+            NotFoundError: no such persona or version, or another rater's own.
+            LimitError: the visitor asks for too much just now; both sides count.
         """
         if len(request.arms) != 1:
             raise InputError(

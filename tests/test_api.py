@@ -503,6 +503,37 @@ def test_private_event_of_the_learn_button_learns_nothing_without_the_token(guar
     assert guarded.services.store.versions() == versions and guarded.services.store.published("zen") == before
 
 
+# --- the learning room
+
+
+def test_choices_are_told_and_two_versions_compared_blind_and_taken_back(server: Server):
+    client, store = server.client(), server.services.store
+    for number in range(6):
+        add_choice(store, number, "grandparent")
+    lessons = client.predict(persona="grandparent", api_name="/lessons")
+    assert (lessons["pairs"], lessons["prompts"]) == (6, 6)
+    assert [item["measure"] for item in lessons["lessons"]] == ["length", "markdown", "exclamations", "fidelity"]
+    assert all(item["n"] == 6 for item in lessons["lessons"])
+    version = client.predict(persona="grandparent", epochs=2, api_name="/refresh")["version"]
+    ask = {"prompt": PROMPT, "persona": "grandparent", "one": "none", "other": version, "max_new_tokens": 8}
+    found = client.predict(**ask, api_name="/compare_versions")
+    assert set(found) == {"round_id", "answers"} and list(found["answers"]) == ["first", "second"]
+    vote = client.predict(found["round_id"], "first", "my secret", api_name="/vote")
+    assert {vote["first_arm"], vote["second_arm"]} == {"baseline", f"baseline @ {version}"}
+    shown = client.predict(**ask, blind=False, api_name="/compare_versions")["answers"]
+    assert shown == {vote["first_arm"]: found["answers"]["first"], vote["second_arm"]: found["answers"]["second"]}
+    assert "two different versions" in told(client, "/compare_versions", **{**ask, "one": version})
+    client.predict(version, "grandparent", api_name="/publish")
+    assert client.predict(persona="grandparent", api_name="/roll_back") == {"persona": "grandparent", "version": "none"}
+    assert store.published("grandparent") == ""
+    # What the page is sent of a blind comparison names neither the versions nor the arm.
+    sent = json.dumps(
+        server.press("versus-start", [PROMPT, "grandparent", "baseline", "none", version, True, True, ""])
+    )
+    assert "First answer" in sent and "Which answer is better" in sent
+    assert not any(name in sent for name in ("baseline", "the original model", f" {version}", f">{version}", ">Plain"))
+
+
 # --- adapter versions
 
 

@@ -17,8 +17,9 @@ import pytest
 from gradio_client.exceptions import AppError
 from jinja2 import TemplateError
 
-from app.errors import InputError, NotFoundError, PlumblineError
+from app.errors import InputError, LimitError, NotFoundError, PlumblineError
 from app.label import Label, rater_of
+from app.limits import Visit, visiting
 from app.model import LanguageModel
 from app.refresh.pair_files import LARGEST_FILE, MOST_ROWS, read_rows
 from app.study_prompts import MOST_LINES, read_study_prompts
@@ -224,3 +225,45 @@ def test_the_page_asks_for_nothing_from_outside(server: Server):
     links.feed(answer.text)
     assert links.found and not [link for link in links.found if "//" in link and not link.startswith(server.url)]
     assert "connect-src 'self'" in answer.headers["content-security-policy"]
+
+
+# --- limits, as a use case counts them
+
+
+def test_comparisons_tokens_and_rounds_of_learning_are_limited(server: Server):
+    client, limits = server.client(), server.services.limits
+    small = {"prompt": "Why?", "persona": "pirate", "max_new_tokens": 4, "api_name": "/compare"}
+    before = limits.settings
+    try:
+        limits.override("", comparisons="1/hour", address=1)
+        client.predict(**small)
+        with pytest.raises(AppError, match=r"1 comparisons per hour are the most for one address.* please wait"):
+            client.predict(**small, rater="another")
+        limits.override("", comparisons="off", tokens="10/minute")
+        with pytest.raises(AppError, match="asks for 12, and 10 tokens of answers per minute"):
+            client.predict(**small)
+        client.predict(**small, arms="baseline")
+        for number in range(10):
+            add_choice(server.services.store, number, "curt")
+        limits.override("", refreshes="1/hour")
+        client.predict(persona="curt", epochs=1, api_name="/refresh")
+        with pytest.raises(AppError, match="1 rounds of learning per hour"):
+            client.predict(persona="curt", epochs=1, api_name="/refresh")
+    finally:
+        limits.settings = before
+    used = {state.kind: (state.used, state.refused) for state in limits.describe()}
+    assert used["refreshes"] == (1, 1) and used["comparisons"][1] == 1 and used["tokens"][1] == 1
+
+
+def test_a_saved_persona_counts(server: Server):
+    limits = server.services.limits
+    before = limits.settings
+    try:
+        limits.override("", personas="1/hour")
+        with visiting(Visit(limits, "192.0.2.9")):
+            server.services.catalogue.save("Mine", "be brief", "principle", 1.0, "ann")
+            with pytest.raises(LimitError, match="1 saved personas per hour"):
+                server.services.catalogue.save("Mine too", "be brief", "principle", 1.0, "ann")
+    finally:
+        limits.settings = before
+    assert [persona.name for persona in server.services.store.personas()] == ["Mine"]

@@ -81,6 +81,7 @@ def test_compare_prints_exactly_what_is_promised(capsys: pytest.CaptureFixture[s
         "amulet_steps": 60,
         "guide_weight": 1.0,
         "guide_top_k": 10,
+        "best_of_count": 4,
     }
     assert list(report["contexts"]) == ["base", "principle"]
     model = LanguageModel.load(str(tiny_folders["llama"]))

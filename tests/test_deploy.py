@@ -3,14 +3,17 @@
 The stand-in speaks the Hub's LFS protocol; its newer one for large files (Xet) is a closed service, so it is turned off here.
 """
 
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from app.__main__ import main
 from app.deploy import deploy, plan
@@ -260,6 +263,18 @@ def test_the_command_deploys_and_prints_the_address(
     monkeypatch.delenv("PLUMBLINE_SYNC_TOKEN")
     assert main(["deploy", "--space", SPACE]) == 2
     assert "PLUMBLINE_SYNC_TOKEN" in capsys.readouterr().err
+
+
+def test_what_is_pinned_goes_with_the_gradio_that_a_space_installs():
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M))
+    pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
+    for extra in ("oauth", "mcp"):
+        for needed in map(Requirement, metadata.requires("gradio")):
+            if needed.marker and not needed.marker.evaluate({"extra": extra}):
+                continue
+            pinned = pins.get(needed.name.lower().replace("_", "-"))
+            assert pinned is None or needed.specifier.contains(pinned), f"{needed} and {pinned}"
+    assert "mcp" in pins, "the page is an MCP server"
 
 
 def test_the_owner_is_told_what_a_space_without_sync_and_token_means(checkout: Path):

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.decoding.arms import DecodeSettings
+from app.embedding import Embedder
 from app.errors import InputError, NotFoundError
 from app.evaluation.columns import COLUMNS
 from app.evaluation.contestants import Contestant, parse, parse_all
@@ -23,7 +24,7 @@ from app.evaluation.plan import Outcome, Plan, Written
 from app.evaluation.plots import Spot, frontier, scatter, ticks
 from app.evaluation.questions import Case, Principle, cases, own_principles, own_prompts, read_questions
 from app.evaluation.report import report
-from app.evaluation.scoring import by_markers, follows, well_formed
+from app.evaluation.scoring import by_embedding, by_markers, follows, well_formed
 from app.evaluation.summary import summarise
 from app.evaluation.tables import as_json, figures_csv, wins_csv
 from app.insights.means import clustered_mean
@@ -216,6 +217,17 @@ def test_rules_have_no_say_on_a_manner_of_ones_own():
     assert by_markers()([Case("Why?", Principle("Be odd."))], [written("Ahoy!")]) == [{"markers": None}]
 
 
+def test_the_embedder_finds_the_answer_that_is_near():
+    case = Case("Why?", Principle("Boil the water and make the tea."))
+    near, far, empty = by_embedding(Embedder())(
+        [case] * 3, [written(t) for t in ("Tea in hot water.", "Volcanoes.", " ")]
+    )
+    assert near["embedding"] > far["embedding"] and empty["embedding"] is None
+    assert by_embedding(Embedder())([case], [written(case.principle.text)])[0]["embedding"] == pytest.approx(
+        1, abs=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "ended", "good"),
     [
@@ -267,7 +279,7 @@ ASKED = [Case(prompt, Principle(text)) for prompt in ("P?", "Q?") for text in ("
 def plan_of(asked: list[Case], *names: str) -> Plan:
     contestants = parse_all(list(names))
     against = [contestants[0].name]
-    return Plan("tiny", "0", contestants, against, asked, ["markers"], DecodeSettings(temperature=0), 4)
+    return Plan("tiny", "0", contestants, against, asked, ["markers"], {}, DecodeSettings(temperature=0), 4)
 
 
 def by_hand() -> tuple[Plan, Outcome]:

@@ -13,6 +13,13 @@ import pytest
 from huggingface_hub import constants
 
 from app.__main__ import main
+from app.annotators.implicit import ImplicitJudge
+from app.evaluation.plan import Written
+from app.evaluation.questions import Case, Principle
+from app.evaluation.scoring import by_likelihood
+from app.model import LanguageModel
+from app.prompts import chat
+from app.refresh.answers import row_logps
 from tests.test_annotators import Server, shown
 from tests.test_cli import write_pairs
 
@@ -143,6 +150,7 @@ def test_a_judge_that_leans_to_a_side_prefers_nobody(tmp_path: Path, server: Ser
     )
     (win,) = (win for win in results["wins"] if win["judge"] == "endpoint")
     assert (win["rate"]["value"], win["rate"]["n"], win["ties"]) == (0.5, 6, 6)
+    assert results["plan"]["behind"] == {"endpoint": "judge-1"}, "another judge is another plan"
     assert len(server.requests) >= 2
 
 
@@ -160,3 +168,17 @@ def test_a_judge_of_one_mind_is_heard_whichever_side_it_reads_first(tmp_path: Pa
     assert set(expected) - {0.5}, "a case that tells nothing"
     (win,) = (win for win in results["wins"] if win["judge"] == "endpoint")
     assert win["rate"]["value"] == pytest.approx(sum(expected) / len(expected))
+
+
+def test_the_model_judges_by_the_likelihoods_of_its_own_judge(llama: LanguageModel):
+    """Both columns against the implicit judge's margin and the sweep's arithmetic, on answers of different lengths and one of none."""
+    case = Case("Why is the sky blue?", Principle("Answer as a gruff sea captain."))
+    said = ["Short waves, matey.", "Air scatters short waves more than long ones.", " ", "7" * 300]
+    first, second, empty, too_long = by_likelihood(llama)([case] * 4, [Written(t, True, 1, 0.1) for t in said])
+    messages = [{"role": "user", "content": case.prompt}]
+    margin = ImplicitJudge(llama).prefer(messages, case.principle.text, *said[:2]).margin
+    assert first["implicit"] - second["implicit"] == pytest.approx(margin, abs=1e-5) and abs(margin) > 1e-3
+    ids = llama.answer_ids(said[0])
+    alone = row_logps(llama, [(llama.chat_ids(chat(messages)), ids)], None).item() / len(ids)
+    assert first["natural"] == pytest.approx(alone, abs=1e-5)
+    assert empty == too_long == {"implicit": None, "natural": None}

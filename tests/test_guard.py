@@ -135,6 +135,12 @@ def test_a_body_beyond_the_bound_is_refused_whether_it_says_its_length_or_not(cl
     assert "xx" in call(client, "echo", "x" * 10**6, 1)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
+def test_a_body_that_is_no_text_is_refused(client: TestClient, kind: str):
+    answer = client.post("/gradio_api/queue/join", content=b"\xff\xfe", headers={"content-type": kind})
+    assert answer.status_code == 400 and "no UTF-8 text" in answer.json()["detail"]
+
+
 def test_an_upload_says_its_length_and_keeps_to_it(client: TestClient):
     def endless() -> Iterator[bytes]:
         yield b"--x\r\n"
@@ -212,6 +218,13 @@ def test_a_visitor_is_told_how_long_to_wait():
         assert "1 votes per hour are the most for one visitor" in call(client, "vote", "ann")
         assert "please wait" in call(client, "vote", "ann")
         assert "noted" in call(client, "vote", "bob")
+
+
+def test_calls_are_counted_by_address_whatever_they_call():
+    with client_of(page(calls="2/hour", address=1)) as client:
+        answers = [client.post(f"/gradio_api/{path}", json={}) for path in ("cancel", "nothing", "reset")]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    assert "2 calls per hour are the most for one address" in answers[2].json()["detail"]
 
 
 def test_an_address_is_the_peers_and_no_header_changes_it():
@@ -302,6 +315,15 @@ def test_an_event_of_the_browsers_alone_cannot_be_called(client: TestClient, cap
 def test_a_call_of_nothing_is_a_sentence_and_no_crash(client: TestClient, path: str, body: dict):
     answer = client.post(f"/gradio_api/{path}", json=body)
     assert answer.status_code == 400 and len(answer.json()["detail"].split()) > 3
+
+
+def test_gradio_keeps_no_figures_of_the_calls():
+    demo = page()
+    with client_of(demo) as client:
+        for _ in range(3):
+            assert '"ab"' in call(client, "echo", "ab", 1)
+    assert len(demo._queue.event_analytics) <= 1
+    assert demo._queue.cached_event_analytics_summary == {"functions": {}}
 
 
 def test_both_ways_of_calling_by_name_work(client: TestClient):

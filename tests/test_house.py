@@ -118,7 +118,7 @@ def test_storage_and_votes_do_not_know_the_hub():
 def test_rendering_is_free_of_gradio():
     names = ["render", "online_render", "label_render", "data_render", "insights_render", "insights_plots", "sync_line"]
     names += ["model_render", "pull_render", "share_render", "sweep_render", "compare_panes", "owner_render"]
-    names += ["learn_render", "timeline_render", "charts"]
+    names += ["learn_render", "timeline_render", "charts", "persona_render"]
     assert not foreign(*(f"app.ui.{name}" for name in names)) & {"gradio", "gradio_client"}
 
 
@@ -144,6 +144,7 @@ def test_votes_personas_and_turns_know_no_model():
         "app.share",
         "app.catalogue",
         "app.persona_offers",
+        "app.persona_search",
         "app.worker",
         "app.visits",
         "app.raters",
@@ -160,6 +161,11 @@ def test_the_page_starts_without_what_only_statistics_search_and_yardsticks_need
     loaded = foreign("app.services", "app.ui.page")
     assert "torch" in loaded
     assert not loaded & {"statsmodels", "sklearn", "sentence_transformers", "trl", "datasets", "matplotlib"}
+
+
+def test_limits_and_the_guards_checks_know_no_model_no_page_and_no_database():
+    loaded = foreign("app.limits", "app.limit_settings", "app.address", "app.ui.envelope")
+    assert not loaded & {"torch", "transformers", "gradio", "sqlite_utils", "storage", "starlette"}
 
 
 def test_managing_versions_and_checking_their_files_know_no_model():

@@ -238,7 +238,7 @@ def test_two_refreshes_at_once_are_refused_and_the_first_goes_on(services: Servi
 def test_version_that_cannot_be_written_is_told_and_a_later_one_is(services: Services):
     folder = services.settings.data / "adapters"
     folder.write_text("no folder")
-    with pytest.raises(StorageError, match="the version in use stays"):
+    with pytest.raises(StorageError, match="nothing was begun"):
         learnt(services)
     assert services.store.versions() == [] and IN_TRAINING not in held_adapters(services)
     folder.unlink()

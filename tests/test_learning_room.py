@@ -34,30 +34,22 @@ def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
     return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
 
 
-def listed(services: Services, version: str, parent: str | None, publish: bool = False) -> None:
-    """A version that is listed and has a folder; nothing of it is ever loaded."""
-    services.versions.adapters.write(version, lambda folder: (folder / "empty").write_text(""))
-    model = services.model
-    row = Version(version, "", model.name, model.revision, {}, 8, 2, {}, 1.0, publish, "by hand", parent=parent)
-    services.store.add_version(row, publish=publish)
-
-
-def made(services: Services, version: str, seed: int) -> None:
+def made(services: Services, version: str, parent: str | None = "", publish: bool = False) -> None:
     """A version that answers differently from the original model."""
     model = services.model
 
     def make() -> None:
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for parameter in model.new_adapter("made", 4, seed):
+            torch.manual_seed(1)
+            for parameter in model.new_adapter("made", 4, 1):
                 with torch.no_grad():
                     parameter.normal_(0, 0.3)
         services.versions.adapters.write(version, lambda folder: model.save_adapter("made", folder))
         model.drop_adapter("made")
 
     services.worker.call(make)
-    row = Version(version, "", model.name, model.revision, {}, 8, 2, {}, 1.0, False, "made for a test")
-    services.store.add_version(row, publish=False)
+    row = Version(version, "", model.name, model.revision, {}, 8, 2, {}, 1.0, publish, "by hand", parent=parent)
+    services.store.add_version(row, publish=publish)
 
 
 def begin(services: Services, one: str = "none", other: str = "v1", **values: Any) -> Duel:
@@ -139,7 +131,7 @@ def test_margins_below_zero_stay_in_the_picture():
 
 
 def test_two_versions_say_what_each_says_alone_and_are_stored_under_their_names(services: Services):
-    made(services, "v1", seed=1)
+    made(services, "v1")
     alone = {}
     for adapter in ("none", "v1"):
         request = Request(
@@ -180,7 +172,7 @@ def test_two_versions_say_what_each_says_alone_and_are_stored_under_their_names(
 
 
 def test_sides_of_a_blind_comparison_are_drawn_by_lot_and_the_markup_hangs_on_the_texts_alone(services: Services):
-    listed(services, "v1", "")
+    made(services, "v1", "")
     firsts = [begin(services, blind=True, other="v1*0.5").names[0] for _ in range(40)]
     assert {"baseline", "baseline @ v1*0.5"} == set(firsts)  # missed by chance once in 10^12
 
@@ -215,14 +207,14 @@ def test_sides_of_a_blind_comparison_are_drawn_by_lot_and_the_markup_hangs_on_th
 def test_what_is_no_comparison_of_two_versions_is_refused(
     services: Services, one: str, other: str, values: dict[str, Any], message: str
 ):
-    listed(services, "v1", "")
+    made(services, "v1", "")
     with pytest.raises((InputError, NotFoundError), match=re.escape(message)):
         begin(services, one, other, **values)
     assert services.store.counts()["rounds"] == 0
 
 
 def test_cancelling_ends_both_sides_and_keeps_what_was_written(services: Services):
-    made(services, "v1", seed=1)
+    made(services, "v1")
     duel = begin(services, settings=DecodeSettings(temperature=0, max_new_tokens=100))
     running = services.versus.run(duel)
     next(running)
@@ -237,15 +229,15 @@ def test_cancelling_ends_both_sides_and_keeps_what_was_written(services: Service
 
 
 def test_rolling_back_goes_from_parent_to_parent_down_to_the_original_model(services: Services):
-    listed(services, "v1", "", publish=True)
-    listed(services, "v2", "v1", publish=True)
+    made(services, "v1", "", publish=True)
+    made(services, "v2", "v1", publish=True)
     assert services.learn.roll_back("") == "v1" == services.versions.in_use("")
     assert services.learn.roll_back("pirate") == ""  # of the pirate alone; all others stay with v1
     assert (services.versions.in_use("pirate"), services.versions.in_use("zen")) == ("", "v1")
     assert services.learn.roll_back("") == ""
     with pytest.raises(InputError, match="the original model answers already"):
         services.learn.roll_back("")
-    listed(services, "v3", None, publish=True)
+    made(services, "v3", None, publish=True)
     with pytest.raises(InputError, match="what v3 came after is not known"):
         services.learn.roll_back("")
     assert services.versions.in_use("") == "v3"
@@ -256,7 +248,7 @@ def test_rolling_back_is_the_owners(tiny_folders: dict[str, Path], tmp_path: Pat
         data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu", admin_token=SecretStr("the owner's")
     )
     services = build(settings)
-    listed(services, "v1", "", publish=True)
+    made(services, "v1", "", publish=True)
     with pytest.raises(NotAllowedError):
         services.learn.roll_back("")
     assert services.versions.in_use("") == "v1" and services.learn.roll_back("", "the owner's") == ""

@@ -5,6 +5,9 @@ import random
 import pytest
 import yaml
 
+from app.evaluation.plan import Written
+from app.evaluation.questions import Case, Principle
+from app.evaluation.scoring import by_classifier, by_fluency
 from app.starter import STARTER_FOLDER
 from app.starter.compose import compose
 from app.starter.dataset import Corpus
@@ -142,3 +145,26 @@ def test_the_table_shows_every_share_with_its_interval_and_n() -> None:
         ["b:", "c", "0.100", "[-0.100,", "0.300]", "n", "4"],
         ["persona:", "prompted", "0.500", "[0.250,", "0.750]", "n", "12", "bar", "0.75:", "missed"],
     ]
+
+
+def test_the_classifier_judges_an_evaluation(corpus: Corpus, classifier: PersonaClassifier):
+    rng = random.Random(5)
+    text = compose(corpus.known_topics[3], corpus.voices["pirate"], rng)
+    asked = [Case("Why?", Principle("As it may be.", persona)) for persona in ("pirate", "zen", "", "nobody")]
+    scores = by_classifier(classifier)(asked, [Written(text, True, 1, 0.1)] * 4)
+    pirate, zen, none, unknown = (score["classifier"] for score in scores)
+    assert pirate == classifier.probability([text], ["pirate"])[0] > 0.5 > zen
+    assert none is None and unknown is None and classifier.personas == set(corpus.personas)
+
+
+def test_fluency_judges_an_evaluation(corpus: Corpus, fluency: Fluency):
+    text = compose(corpus.known_topics[3], corpus.voices["plain"], random.Random(5))
+    shuffled = text.split()
+    random.Random(1).shuffle(shuffled)
+    answers = [
+        Written(text, True, 1, 0.1),
+        Written(text, False, 1, 0.1),
+        Written(f"{' '.join(shuffled)}.", True, 1, 0.1),
+    ]
+    scores = by_fluency(fluency)([Case("Why?", Principle("Be brief."))] * 3, answers)
+    assert [score["fluent"] for score in scores] == [1.0, 0.0, 0.0]

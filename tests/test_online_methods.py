@@ -40,22 +40,32 @@ class Run:
 
     def __init__(self, model, monkeypatch, method, annotator=None, pairs=PAIRS, **values):
         settings = SETTINGS.model_copy(update={"method": method, **values})
-        self.rows, self.references, self.learnt = [], [], []
-        plain = Learner.step
+        self.rows, self.references, self.margins, self.learnt, self.writers = [], [], [], [], set()
+        plain, sampled = Learner.step, OnlineLoop._sampled
+
+        def told(loop, prompts, adapter, seeds):
+            if seeds is not None:
+                self.writers.add(adapter)
+            return sampled(loop, prompts, adapter, seeds)
 
         def watched(learner, batch, reference):
             self.rows.append(batch)
             self.references.append(reference.clone())
+            with torch.no_grad():
+                chosen, rejected = torch.stack(logps(model, batch, "loop")) - reference
+            self.margins.append((chosen - rejected).tolist())
             self.learnt.append(plain(learner, batch, reference))
             return self.learnt[-1]
 
         monkeypatch.setattr(Learner, "step", watched)
+        monkeypatch.setattr(OnlineLoop, "_sampled", told)
         self.loop = OnlineLoop(model, annotator or ByLength(), PRINCIPLE, settings, "loop")
         try:
             items = list(self.loop.run(TRAINING, HELD_OUT, pairs))
         finally:
             model.drop_adapter("loop")
             monkeypatch.setattr(Learner, "step", plain)
+            monkeypatch.setattr(OnlineLoop, "_sampled", sampled)
         self.steps = timeless([item for item in items if isinstance(item, OnlineStep)])
         self.judgements = [j for item in items if isinstance(item, Judged) for j in item.judgements]
         assert set(model._peft.peft_config) == {"unused"}, "an adapter was left behind"
@@ -173,8 +183,14 @@ def test_sail_labels_by_its_own_reward_and_learns_from_choices_beside(llama, mon
     encoded = encode(llama, PAIRS)
     assert run.judgements == [] and run.steps[0].kept == 3 and run.steps[0].dropped == 3
     assert all(row in encoded for row in run.rows[0])
-    later = [row for rows in run.rows[1:] for row in rows if row not in encoded]
-    assert later and all(s.kept == 3 + 3 - s.dropped for s in run.steps)
+    own = [
+        d
+        for rows, ds in zip(run.rows, run.margins, strict=True)
+        for r, d in zip(rows, ds, strict=True)
+        if r not in encoded
+    ]
+    assert own and min(own) > 0, "what it chose is what its own reward prefers"
+    assert all(s.kept == 3 + 3 - s.dropped for s in run.steps) and run.writers == {"loop"}
     assert run.steps[-1].win_rate is not None
 
 
@@ -193,6 +209,7 @@ def test_sapo_rejects_what_its_average_makes_of_a_cut_answer(llama, monkeypatch)
         for r in rows
     ]
     assert max(shared) > 0, "every cut was at the very beginning"
+    assert run.writers == {"loop_reference"}
     assert run.judgements == [] and all(s.tokens <= SETTINGS.max_new_tokens for s in run.steps)
 
 

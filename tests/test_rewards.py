@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.authority import Authority
 from app.errors import InputError
 from app.learn import Learn, Outcome
 from app.prompts import SYSTEM_TEXT
@@ -67,7 +68,7 @@ def rows_of(model, objective, **values):
 def test_an_objective_gets_the_rows_that_it_learns_from(llama, objective, kinds):
     found = rows_of(llama, objective)
     told = ["pair" if r.chosen and r.rejected else "written" if r.demonstration else "disliked" for r in found.rows]
-    assert told == kinds and found.rated == len(kinds) - 1 and found.asked == ""
+    assert told == kinds and len(found.rated) == len(kinds) - 1 and found.asked == ""
     assert [llama.decode(r.chosen) for r in found.rows][-1] == {"pair": "tea, matey", "written": "Ahoy, air."}[
         kinds[-1]
     ]
@@ -77,8 +78,17 @@ def test_an_objective_gets_the_rows_that_it_learns_from(llama, objective, kinds)
 def test_rewards_stand_beside_the_answers_that_they_are_of(llama):
     assert [r.rewards for r in rows_of(llama, "rwr").rows] == [(1.0, 0.0), (0.0, 0.0), (1.0, 1.0)]
     brief = [(-math.log2(3), -math.log2(7)), (-1.0, -1.0), (-math.log2(3), -math.log2(3))]
-    assert [r.rewards for r in rows_of(llama, "fa", reward="length").rows] == brief
+    assert [r.rewards for r in rows_of(llama, "rwr", reward="length").rows] == brief
     assert rows_of(llama, "hpo").rows[0].rewards == brief[0]
+
+
+def test_a_threshold_that_leaves_nothing_is_told_with_the_rewards_that_there_are(llama):
+    """Brevity is never above 0; the briefest of four answers has one word, the longest six."""
+    with pytest.raises(
+        InputError, match=r"threshold is 0\.5, and no answer .* between -2\.81 and -1\.00: give a lower one"
+    ):
+        rows_of(llama, "fa", reward="length")
+    assert len(rows_of(llama, "fa", reward="length", reward_threshold=-1.5).rows) == 3
 
 
 def test_conditional_alignment_writes_each_reward_into_its_own_prompt_and_asks_for_the_best(llama):
@@ -89,7 +99,7 @@ def test_conditional_alignment_writes_each_reward_into_its_own_prompt_and_asks_f
         "waves",
         "Ahoy, air.",
     ]
-    assert not any(r.rejected for r in found.rows) and found.asked == reward_sentence(1.0) and found.rated == 2
+    assert not any(r.rejected for r in found.rows) and found.asked == reward_sentence(1.0) and len(found.rated) == 2
     for row, reward in zip(found.rows, (1.0, 0.0, 0.0, 1.0), strict=True):
         assert f"{SYSTEM_TEXT} {reward_sentence(reward)}" in llama.decode(row.context)
 
@@ -132,7 +142,7 @@ def test_both_bad_and_rewritten_answers_come_from_the_store_once(tmp_path):
     add_choice(store, 3)
     store.add_round(a_round("edited", "Question 4?"))
     store.vote(Vote("edited", "ann", "first", edited_side="second", edited="Ahoy, the sky"))
-    found = Learn(None, None, store, None, None).rated("pirate")
+    found = Learn(None, None, store, None, None, Authority(None)).rated("pirate")
     told = {(r.question, r.answer, r.liked, r.demonstration, r.round) for r in found}
     assert len(found) == 3 and told == {
         ("Question 1 of pirate?", GOOD, False, False, "pirate-1"),
@@ -152,13 +162,16 @@ def test_every_objective_makes_a_version_from_stored_choices(services, objective
     for number in range(8):
         add_choice(services.store, number)
     settings = RefreshSettings(objective=objective, epochs=1, seed=1)
-    pairs = services.learn.pairs(None)
+    add_choice(services.store, 20, choice="both_bad")
+    pairs, rated = services.learn.pairs(None), services.learn.rated(None)
     _, held_out = split(pairs, settings.seed)
     aside = [make_rated(held_out[0].messages, "x", False), make_rated(held_out[0].messages, "y", True, True)]
-    steps = services.learn.refresh(pairs, "", settings, rated=[DISLIKED, WRITTEN, *aside])
-    *_, outcome = steps
+    *_, outcome = services.learn.refresh(pairs, "", settings, rated=[*rated, WRITTEN, *aside])
     assert isinstance(outcome, Outcome)
-    assert outcome.rated == {"hpo": 0, "aihf": 1}.get(objective, 2)
+    assert outcome.rated == {"hpo": 0, "aihf": 1}.get(objective, 3)
+    assert services.store.rounds_of(outcome.version).get("pirate-20") == {"hpo": None, "aihf": None}.get(
+        objective, False
+    )
     assert outcome.asked == (reward_sentence(1.0) if objective == "ca" else "")
     version = services.store.version(outcome.version)
     assert version.objective == objective and version.metrics["asked"] == outcome.asked

@@ -1,6 +1,8 @@
 """The objectives beyond a pair's margin: arithmetic by hand, hand-written gradients, and that each is its parent at its neutral value."""
 
+import json
 import math
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -96,6 +98,11 @@ def test_an_advantage_is_blind_to_a_reward_for_everybody(shift):
     assert plain[3] == 0 and plain[:3].log().mul(2).sum() == pytest.approx(0.0, abs=1e-5)
 
 
+def test_an_answer_far_from_all_others_weighs_no_more_than_can_be_learnt():
+    weights = advantage(torch.tensor([0.0, -9e4]), torch.ones(2), 0.05)
+    assert weights.tolist() == [pytest.approx(math.exp(5)), 0.0]
+
+
 @pytest.mark.parametrize(
     ("objective", "values", "weights"),
     [
@@ -179,6 +186,14 @@ def test_a_part_of_a_batch_has_that_part_of_its_losses(objective):
     part = row_losses(POLICY[:, at], REFERENCE[:, at], rows[at], likelihoods[:, at], settings)
     assert torch.equal(part, row_losses(POLICY, REFERENCE, rows, likelihoods, settings)[at])
     assert rows[at].paired.tolist() == [False, True]
+
+
+def test_rows_reach_other_processes_as_they_are():
+    """The trainer sends them as JSON."""
+    batch = [*BATCH, EncodedPair([1], [2], [3], doubt=0.25, weight=2.0)]
+    sent = [EncodedPair(*row) for row in json.loads(json.dumps([astuple(row) for row in batch]))]
+    for ours, theirs in zip(vars(Rows.of(batch, CPU)).values(), vars(Rows.of(sent, CPU)).values(), strict=True):
+        assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype
 
 
 def test_the_table_names_parts_that_there_are():

@@ -6,7 +6,10 @@ import gradio as gr
 import httpx
 import pytest
 
+from app.limit_settings import LimitSettings
+from app.limits import Limits
 from app.ui import page
+from app.ui.door import Door
 
 
 def test_only_the_last_sessions_are_kept(monkeypatch: pytest.MonkeyPatch):
@@ -15,7 +18,7 @@ def test_only_the_last_sessions_are_kept(monkeypatch: pytest.MonkeyPatch):
     def call() -> str:
         return "here"
 
-    with gr.Blocks() as demo:
+    with Door(Limits(LimitSettings(), str), 0) as demo:
         gr.api(call, api_name="call")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

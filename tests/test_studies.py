@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import save_file
 
 from app.compare import Request
 from app.decoding.arms import ARM_NAMES, DecodeSettings
 from app.errors import ConsentError, InputError, NotAllowedError, NotFoundError, StorageError
 from app.label import rater_of
+from app.refresh.adapter_files import CONFIG, WEIGHTS
 from app.services import Services, build
 from app.settings import Settings
 from app.studies import Revealed, Task, Waiting
@@ -128,7 +130,10 @@ def test_only_the_owner_makes_and_closes(tiny_folders: dict[str, Path], tmp_path
 
 def test_the_study_keeps_the_version_that_was_in_use_when_it_was_made(services: Services):
     for id_, scope in (("v1", "pirate"), ("v2", "zen")):
-        (services.versions.adapters.root / id_).mkdir(parents=True)
+        folder = services.versions.adapters.root / id_
+        folder.mkdir(parents=True)
+        (folder / CONFIG).write_text("{}")
+        save_file({}, folder / WEIGHTS)
         made = Version(id_, scope, services.model.name, services.model.revision, {}, 1, 1, {}, 1.0, True, "")
         services.store.add_version(made, publish=True)
     assert create(services).adapter == "v1"

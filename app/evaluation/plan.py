@@ -13,7 +13,7 @@ class Plan:
     """What decides every answer and every score, up to rounding.
 
     against: names of the contestants that every other is compared with.
-    judges: by name, see `scoring.JUDGES`.
+    judges: by name, see `columns.JUDGES`. behind: what model or embedder judges, for those who choose between pairs.
     batch: how many prompts are answered together.
     """
 
@@ -23,6 +23,7 @@ class Plan:
     against: list[str]
     cases: list[Case]
     judges: list[str]
+    behind: dict[str, str]
     settings: DecodeSettings
     batch: int
 

@@ -28,9 +28,6 @@ Score = Callable[[list[Case], list[Written]], Scores]
 ANSWERS_AT_ONCE = 8  # of the model as a judge; each is read twice
 
 
-OF_THE_CORPUS = ("classifier", "fluency")
-
-
 def follows(text: str, voice: Voice) -> bool:
     """Whether a text is in the manner of a voice, by the voice's own rule."""
     lines = [line for line in text.splitlines() if line.strip()]
@@ -65,27 +62,20 @@ def by_form() -> Score:
     return lambda cases, answers: [{"well_formed": float(well_formed(a.text, a.ended))} for a in answers]
 
 
-def starter_corpus() -> Corpus:
-    """The starter's corpus, which teaches the classifier and the judge of fluency."""
-    return Corpus(yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text(encoding="utf-8")))
-
-
-def by_classifier(corpus: Corpus) -> Score:
+def by_classifier(classifier: PersonaClassifier) -> Score:
     """The classifier's probability of the persona; no say on a manner that is not in the corpus."""
-    classifier, known = PersonaClassifier(corpus), set(corpus.personas)
 
     def score(cases: list[Case], answers: list[Written]) -> Scores:
         personas = [case.principle.persona for case in cases]
-        asked = [persona if persona in known else corpus.personas[0] for persona in personas]
+        asked = [persona if persona in classifier.personas else "plain" for persona in personas]
         sure = classifier.probability([a.text for a in answers], asked)
-        return [{"classifier": s if p in known else None} for s, p in zip(sure, personas, strict=True)]
+        return [{"classifier": None if a == "plain" else s} for s, a in zip(sure, asked, strict=True)]
 
     return score
 
 
-def by_fluency(corpus: Corpus) -> Score:
+def by_fluency(fluent: Fluency) -> Score:
     """See `app.starter.measures.Fluency`: made for the starter's answers, and strange to those of other models."""
-    fluent = Fluency(corpus)
     return lambda cases, answers: [{"fluent": float(fluent(a.text, a.ended))} for a in answers]
 
 
@@ -140,12 +130,12 @@ def scorers(names: list[str], model: LanguageModel, embedder: Embedder) -> dict[
     found = {"form": by_form()}
     if "markers" in names:
         found["markers"] = by_markers()
-    if set(names) & set(OF_THE_CORPUS):
-        known = starter_corpus()
+    if {"classifier", "fluency"} & set(names):
+        corpus = Corpus(yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text(encoding="utf-8")))
         if "classifier" in names:
-            found["classifier"] = by_classifier(known)
+            found["classifier"] = by_classifier(PersonaClassifier(corpus))
         if "fluency" in names:
-            found["fluency"] = by_fluency(known)
+            found["fluency"] = by_fluency(Fluency(corpus))
     if "implicit" in names:
         found["implicit"] = by_likelihood(model)
     if "embedding" in names:

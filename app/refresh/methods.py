@@ -44,13 +44,15 @@ _OBJECTIVES = (
     Objective("ipo_sum", "2310.12036", pair="ipo_sum"),
     Objective("slic",    "2305.10425", pair="slic", formula="recalled"),
     Objective("ulma",    "2312.02554", likelihood="liked", pushes_down=True, learns_from=EVERYTHING, formula="recalled"),
-    Objective("aihf",    "2406.06874", pair="dpo", likelihood="demonstrations", learns_from=("choices", "demonstrations")),
+    Objective("aihf",    "2406.06874", pair="dpo", likelihood="demonstrations", learns_from=("choices", "demonstrations"), formula="recalled"),
     Objective("hpo",     "2405.17956", pair="dpo", likelihood="advantage", reward="length", formula="recalled"),
-    Objective("fa",      "2308.12050", likelihood="filtered", learns_from=EVERYTHING, reward="choice"),
-    Objective("rwr",     "2308.12050", likelihood="exponential", learns_from=EVERYTHING, reward="choice"),
-    Objective("ca",      "2308.12050", likelihood="every", learns_from=EVERYTHING, reward="choice", writes_reward=True),
+    Objective("fa",      "2308.12050", likelihood="filtered", learns_from=EVERYTHING, reward="choice", formula="recalled"),
+    Objective("rwr",     "2308.12050", likelihood="exponential", learns_from=EVERYTHING, reward="choice", formula="recalled"),
+    Objective("ca",      "2308.12050", likelihood="every", learns_from=EVERYTHING, reward="choice", writes_reward=True, formula="recalled"),
 )
 # fmt: on
+
+
 @dataclass(frozen=True)
 class OnlineMethod:
     """How an online loop goes on: who answers, who says what is better, what is measured against, how much a pair counts.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from app.errors import InputError
 from app.model import LanguageModel
 from app.refresh.answers import EncodedPair, encode, encode_row
 from app.refresh.methods import OBJECTIVES
@@ -12,17 +13,17 @@ from app.refresh.rewards import Encode, Rewarded, rewards_of
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """`asked` is what the prompt is to say at answer time, where the objective wrote rewards into it; else empty. `rated`: how many
-    answers, liked or disliked by themselves, are among the rows."""
+    """`asked` is what the prompt is to say at answer time, where the objective wrote rewards into it; else empty. `rated`: the answers
+    judged by themselves that are among the rows."""
 
     rows: list[EncodedPair]
-    rated: int
+    rated: list[Rated]
     asked: str = ""
 
 
 def reward_sentence(reward: float) -> str:
     """What conditional alignment (CA, arXiv 2308.12050) writes into the prompt, as a principle is: of the answer as it is while it
-    learns, of the best that was seen when it answers."""
+    learns, of the best that was seen when it answers. That the reward stands in the prompt is the paper's, the sentence is ours."""
     return f"The reward of this answer is {reward:.1f}."
 
 
@@ -42,25 +43,30 @@ def training_rows(
         encode_texts: of the embedding reward, texts to unit vectors.
 
     Raises:
-        InputError: one is longer than the model can read.
+        InputError: one is longer than the model can read, or no reward is above the threshold of "fa".
     """
     objective = OBJECTIVES[settings.objective]
     kept = [r for r in rated if ("demonstrations" if r.demonstration else "ratings") in objective.learns_from]
     singles = [_single(model, number, r) for number, r in enumerate(kept, start=1)]
     if not objective.reward:
-        return TrainingRows(encode(model, pairs) + singles, len(kept))
+        return TrainingRows(encode(model, pairs) + singles, kept)
     answers = [
         Rewarded(p.question, text, liked) for p in pairs for text, liked in ((p.chosen, True), (p.rejected, False))
     ]
     answers += [Rewarded(r.question, r.answer, r.liked) for r in kept]
     rewards = rewards_of(settings.reward or objective.reward, answers, encode_texts)
+    if objective.likelihood == "filtered" and max(rewards) <= settings.reward_threshold:
+        raise InputError(
+            f"the reward threshold is {settings.reward_threshold:g}, and no answer is rewarded more; the rewards lie between "
+            f"{min(rewards):.2f} and {max(rewards):.2f}: give a lower one"
+        )
     if objective.writes_reward:
         return _written(model, pairs, kept, rewards)
     of_pairs, of_singles = rewards[: 2 * len(pairs)], rewards[2 * len(pairs) :]
     both = zip(of_pairs[0::2], of_pairs[1::2], strict=True)
     rows = [replace(row, rewards=two) for row, two in zip(encode(model, pairs), both, strict=True)]
     rows += [replace(row, rewards=(reward, reward)) for row, reward in zip(singles, of_singles, strict=True)]
-    return TrainingRows(rows, len(kept))
+    return TrainingRows(rows, kept)
 
 
 def _single(model: LanguageModel, number: int, rated: Rated, asked: str = "") -> EncodedPair:
@@ -75,4 +81,4 @@ def _written(model: LanguageModel, pairs: list[Pair], rated: list[Rated], reward
     singles += [replace(r, liked=True) for r in rated]
     told = zip(singles, rewards, strict=True)
     rows = [_single(model, i, r, reward_sentence(reward)) for i, (r, reward) in enumerate(told, start=1)]
-    return TrainingRows(rows, len(rated), reward_sentence(max(rewards)))
+    return TrainingRows(rows, rated, reward_sentence(max(rewards)))

@@ -81,6 +81,11 @@ class PersonaClassifier:
         self._pipeline: Pipeline = make_pipeline(words, LogisticRegression(C=20.0, max_iter=400))
         self._pipeline.fit([_with_length(t) for t in texts], labels)
 
+    @property
+    def personas(self) -> frozenset[str]:
+        """Those that it can tell apart, beside "plain"."""
+        return frozenset(self._pipeline.classes_.tolist()) - {"plain"}
+
     def check(self) -> list[tuple[str, bool]]:
         """For each gold answer kept aside: its persona, and whether that was named."""
         pairs = [(text, name) for prompt, answers in self._gold if _for_check(prompt) for name, text in answers.items()]

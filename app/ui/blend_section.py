@@ -6,6 +6,7 @@ import gradio as gr
 
 from app import blends
 from app.errors import InputError, PlumblineError
+from app.label import rater_of
 from app.services import Services
 from app.ui import render
 from app.ui.compare_form import QUIET
@@ -19,15 +20,20 @@ INTRO = (
 
 
 def build_blend_section(
-    services: Services, menu: gr.HTML, compare_version: gr.Dropdown, duel_side: gr.Dropdown
+    services: Services,
+    changed: list[Any],
+    compare_version: gr.Dropdown,
+    duel_side: gr.Dropdown,
+    rater: gr.BrowserState,
 ) -> None:
     """Lays out the accordion and wires it.
 
     Args:
         services: the use cases.
-        menu: the timeline of versions; when it changes, the menus here do.
+        changed: the events after which there may be other versions.
         compare_version: what answers on the tab Compare.
         duel_side: one side of the comparison of versions.
+        rater: the secret that the browser keeps.
     """
     with gr.Accordion("Strength and mixture of versions (ExPO, soups)", open=False, elem_id="blend-section"):
         gr.HTML(INTRO)
@@ -84,11 +90,14 @@ def build_blend_section(
     def mixed(versions: list[str], *weights: float) -> Any:
         return blends.soup(dict(zip(versions, weights, strict=False))) if versions else gr.skip()
 
-    def hand_over(expression: str, where: str) -> list[Any]:
+    def menus(secret: str) -> list[Any]:
+        return [gr.Dropdown(version_ids(services, rater_of(secret))) for _ in range(2)]
+
+    def hand_over(expression: str, secret: str, where: str) -> list[Any]:
         try:
             if not expression.strip():
                 raise InputError("the version expression is empty; move a slider, or write one such as v3*1.5")
-            name = services.compare.resolve_adapter(expression, "") or "none"
+            name = services.compare.resolve_adapter(expression, "", rater_of(secret)) or "none"
         except PlumblineError as error:
             return [gr.skip(), render.failure(error)]
         return [gr.Dropdown(value=name), render.status(f"{where} {called(name)}.")]
@@ -99,18 +108,20 @@ def build_blend_section(
     for slider in shares:
         slider.change(_told(mixed), [several, *shares], [expression, line], trigger_mode="always_last", **QUIET)
     to_compare.click(
-        lambda text: hand_over(text, "On the tab Compare, every way of answering comes from now on from"),
-        expression,
+        lambda text, secret: hand_over(
+            text, secret, "On the tab Compare, every way of answering comes from now on from"
+        ),
+        [expression, rater],
         [compare_version, line],
         **QUIET,
     )
     to_duel.click(
-        lambda text: hand_over(text, "The other side of the comparison above is now"),
-        expression,
+        lambda text, secret: hand_over(text, secret, "The other side of the comparison above is now"),
+        [expression, rater],
         [duel_side, line],
         **QUIET,
     )
-    menu.change(lambda: [gr.Dropdown(version_ids(services)) for _ in range(2)], None, [one, several], **QUIET)
+    gr.on(changed, menus, rater, [one, several], **QUIET)
 
 
 def _told(work: Any) -> Any:

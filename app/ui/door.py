@@ -4,11 +4,14 @@ Gradio's own `api_visibility="private"` hides an endpoint and does not close it.
 fit is refused before anything looks at it, and the product's errors leave as sentences. It knows no tab.
 """
 
+import os
+import sys
 from contextlib import nullcontext
 from typing import Any
 
 import gradio as gr
 from gradio.exceptions import InvalidPathError
+from starlette.routing import BaseRoute
 
 from app.errors import InputError, PlumblineError
 from app.limits import Limits, Visit, visiting
@@ -27,8 +30,11 @@ class Door(gr.Blocks):
     """
 
     def __init__(self, limits: Limits, proxies: int, **options: Any):
+        # After every call Gradio would sum up the last 10,000, for a page of figures that is off here: soon that takes longest of all.
+        os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(sys.maxsize), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
         super().__init__(**options)
         self.limits, self.proxies = limits, proxies
+        self.further_routes: list[BaseRoute] = []  # beside Gradio's own
 
     async def process_api(
         self,

@@ -74,6 +74,7 @@ class Guard:
                 raise _Refused(403, "addresses outside are not fetched here; upload the file instead")
             if method not in SAFE_METHODS:
                 _check_origin(headers)
+                self._limits.take("calls", "", address)
                 receive = (
                     self._upload(headers, receive)
                     if UPLOAD.search(path)
@@ -111,6 +112,10 @@ class Guard:
             body, more = body + message.get("body", b""), message.get("more_body", False)
             if len(body) > most:
                 raise _Refused(413, f"the call has more than {most} bytes, which are the most")
+        try:
+            body.decode()  # FastAPI would decode it while it tells what is wrong with it, and fail (500)
+        except UnicodeDecodeError as error:
+            raise _Refused(400, f"the call's body is no UTF-8 text ({error.reason} at byte {error.start})") from error
         if fault := call_fault(path, body, self._endpoints, self._names, self._numbers):
             raise _Refused(400, fault)
         return _again(body, receive)

@@ -17,11 +17,12 @@ from app.ui.api import errors_for_the_client
 def add_learn_endpoints(services: Services) -> None:
     """Adds `/lessons`, `/compare_versions` and `/roll_back` to the page that is being built."""
 
-    def lessons(persona: str = "") -> dict[str, Any]:
+    def lessons(persona: str = "", rater: str = "") -> dict[str, Any]:
         """What the clear choices teach: how the chosen answers differ from the rejected ones.
 
         Args:
             persona: whose choices; empty for all.
+            rater: your secret, for a persona that is yours alone.
 
         Returns:
             pairs, prompts, words (in so many pairs on one side only), and lessons: measure (length in words, markdown in marks,
@@ -30,7 +31,7 @@ def add_learn_endpoints(services: Services) -> None:
         """
         with errors_for_the_client():
             if persona:
-                services.catalogue.get(persona)
+                services.catalogue.seen(persona, rater_of(rater))
             found = asdict(services.learned.texts(persona or None))
             fidelity = services.learned.fidelity(persona or None)
         return {**found, "lessons": [*found["lessons"], *([asdict(fidelity)] if fidelity else [])]}
@@ -84,8 +85,11 @@ def add_learn_endpoints(services: Services) -> None:
                 settings=settings,
                 blind=blind,
             )
-            duel = services.versus.start(request, str(one), str(other), rater_of(rater))
-            *_, last = services.versus.run(duel)
+            if persona:
+                services.catalogue.seen(persona, rater_of(rater))
+            versus = services.versus
+            duel = versus.start(request, str(one), str(other), rater_of(rater))
+            *_, last = versus.run(duel)
         names = ("first", "second") if duel.blind else duel.names
         texts = (last.answers[name].text for name in duel.names)
         return {"round_id": duel.round_id, "answers": dict(zip(names, texts, strict=True))}
@@ -103,7 +107,7 @@ def add_learn_endpoints(services: Services) -> None:
         with errors_for_the_client():
             if persona:
                 services.catalogue.get(persona)
-            return {"persona": persona, "version": services.learn.roll_back(persona, token) or "none"}
+            return {"persona": persona, "version": services.owner.roll_back(persona, token) or "none"}
 
     for function in (lessons, compare_versions, roll_back):
         gr.api(function, api_name=function.__name__, concurrency_limit=16)

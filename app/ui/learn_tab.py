@@ -79,8 +79,9 @@ def build_learn_tab(
     wire_refresh_section(services, refresh, scope, token, shown, lists)
     wire_timeline_section(services, versions, scope, token, shown, lists, lambda: _scope_names(services))
     build_online_section(services, scope, token, rater, shown, lists)
-    side = build_versus_section(services, scope, table, rater)
-    build_blend_section(services, table, compare_version, side)
+    other_versions = [table.change, tab.select]
+    side = build_versus_section(services, scope, other_versions, rater)
+    build_blend_section(services, other_versions, compare_version, side, rater)
     build_versions_section(services, scope, token, table, shown, lists)
     return {"table": table}
 

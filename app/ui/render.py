@@ -20,7 +20,7 @@ ARM_EXPLANATIONS = {
     "baseline": "The model answers without your principle.",
     "principle_prompted": "The same model is told the principle in its prompt.",
     "linear_aligned": "At every word, the difference that the principle makes is taken further. No training.",
-    "amulet": "At every word, the principle and the model play a short game until they settle (Amulet, arXiv 2502.19148). No training.",
+    "amulet": "At every word, the principle and the model play a short game until they settle (Amulet, arXiv 2502.19148). A strong pull: a small model may stumble.",
     "adapter_guided": "A learnt version re-ranks the original model's likeliest words; your principle is not told (PAD, arXiv 2410.04070).",
     "best_of_n": "The asked model answers several times, and as its own judge keeps the answer that fits best (best of n). Slow.",
 }

@@ -57,14 +57,14 @@ def wire_timeline_section(
 
     def change(version: str, scope: str, token: str) -> dict:
         try:
-            services.learn.use(scope, version, token)
+            services.owner.use(scope, version, token)
         except PlumblineError as error:
             return {result: render.failure(error)}
         return told(scope, version)
 
     def back(scope: str, token: str) -> dict:
         try:
-            version = services.learn.roll_back(scope, token)
+            version = services.owner.roll_back(scope, token)
         except PlumblineError as error:
             return {result: render.failure(error)}
         return told(scope, version)
@@ -88,7 +88,7 @@ def wire_timeline_section(
 def _samples(services: Services, version: str, token: str) -> str:
     if version in ("", "none"):
         raise NotFoundError("the original model has no answers before it; choose a version above")
-    found = services.store.version(version)
+    found = services.store.version(services.versions.checked(version))
     kept = [Sample(**row) for row in found.metrics.get("samples", [])]
     # Prompts that were kept aside are other people's words.
     if kept and not may_publish(services, token):

@@ -3,14 +3,14 @@
 from app.services import Services
 
 
-def version_ids(services: Services) -> list[str]:
-    """The versions that the loaded model can answer with, newest first."""
-    return [version.id for version in services.versions.listed()]
+def version_ids(services: Services, rater: str = "") -> list[str]:
+    """The versions that the loaded model can answer with, a rater's own among them, newest first."""
+    return [version.id for version in services.versions.listed(rater)]
 
 
-def version_menu(services: Services) -> list[tuple[str, str]]:
+def version_menu(services: Services, rater: str = "") -> list[tuple[str, str]]:
     """The same with the original model before them."""
-    return [("the original model", "none"), *((id_, id_) for id_ in version_ids(services))]
+    return [("the original model", "none"), *((id_, id_) for id_ in version_ids(services, rater))]
 
 
 def called(version: str) -> str:

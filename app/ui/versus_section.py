@@ -24,13 +24,15 @@ HIDDEN = "One of the two versions. Which one is shown after your choice."
 TEMPERATURE = 0.7
 
 
-def build_versus_section(services: Services, scope: gr.Dropdown, menu: gr.HTML, rater: gr.BrowserState) -> gr.Dropdown:
+def build_versus_section(
+    services: Services, scope: gr.Dropdown, changed: list[Any], rater: gr.BrowserState
+) -> gr.Dropdown:
     """Lays out the accordion and wires it; returns the menu of the second version.
 
     Args:
         services: the use cases.
         scope: whose choices the tab is about; a persona there is asked for here, too.
-        menu: the timeline of versions; when it changes, the menus here do.
+        changed: the events after which there may be other versions.
         rater: the secret that the browser keeps.
     """
     round_id, finished_at = gr.State(""), gr.State(0.0)
@@ -88,10 +90,11 @@ def build_versus_section(services: Services, scope: gr.Dropdown, menu: gr.HTML, 
             request = Request(
                 messages=(("user", prompt),), persona=persona, arms=(arm,), settings=settings, blind=blind
             )
-            duel = services.versus.start(request, one, other, rater_of(secret))
+            versus = services.versus  # another model may take over meanwhile
+            duel = versus.start(request, one, other, rater_of(secret))
             yield {round_id: duel.round_id, stop: gr.Button(interactive=True)}
             shown_at = 0.0
-            for progress in services.versus.run(duel):
+            for progress in versus.run(duel):
                 if progress.place:
                     yield {status: render.status(told.in_line(progress.place))}
                 elif time.monotonic() - shown_at > SECONDS_BETWEEN_UPDATES or progress.done:
@@ -102,11 +105,11 @@ def build_versus_section(services: Services, scope: gr.Dropdown, menu: gr.HTML, 
             return
         question = f"Which answer is better as {services.catalogue.get(persona).name}?"
         on = {button: gr.Button(interactive=True) for button in votes.values()}
-        yield {**idle, **on, finished_at: time.time(), status: render.status(question)}
+        yield {**idle, **on, finished_at: time.monotonic(), status: render.status(question)}
 
     def vote(choice: str, id_: str, since: float, secret: str) -> dict:
         try:
-            dwell = round(time.time() - since, 2)
+            dwell = round(time.monotonic() - since, 2)
             stands, round_ = services.label.vote(id_, choice, rater_of(secret), dwell_seconds=dwell)
         except PlumblineError as error:
             return {status: render.failure(error)}
@@ -115,6 +118,12 @@ def build_versus_section(services: Services, scope: gr.Dropdown, menu: gr.HTML, 
             status: render.status(told.thanks(stands.choice, round_)),
             **{button: gr.Button(interactive=False) for button in votes.values()},
         }
+
+    def judged_by(chosen: str, secret: str) -> gr.Dropdown:
+        return gr.Dropdown(_personas(services, rater_of(secret)), **({"value": chosen} if chosen else {}))
+
+    def menus(secret: str) -> list[Any]:
+        return [gr.Dropdown(version_menu(services, rater_of(secret))) for _ in range(2)]
 
     def broken() -> list[Any]:
         line = "Something went wrong on our side; nothing was stored. Please try again."
@@ -131,16 +140,11 @@ def build_versus_section(services: Services, scope: gr.Dropdown, menu: gr.HTML, 
         **QUIET,
     )
     running.failure(broken, None, [status, start, stop], **QUIET)
-    stop.click(services.versus.cancel, round_id, None, queue=False, **QUIET)
+    stop.click(lambda id_: services.versus.cancel(id_), round_id, None, queue=False, **QUIET)
     for choice, button in votes.items():
         button.click(_with_choice(vote, choice), [round_id, finished_at, rater], outputs, **QUIET)
-    menu.change(lambda: [gr.Dropdown(version_menu(services)) for _ in range(2)], None, [one, other], **QUIET)
-    scope.input(
-        lambda chosen: gr.Dropdown(_personas(services), **({"value": chosen} if chosen else {})),
-        scope,
-        persona,
-        **QUIET,
-    )
+    gr.on(changed, menus, rater, [one, other], **QUIET)
+    scope.input(judged_by, [scope, rater], persona, **QUIET)
     return other
 
 
@@ -153,8 +157,8 @@ def running_panes(duel: Duel, progress: Progress) -> list[render.Pane]:
     return told.open_panes(progress.answers, duel.names, 0.0)
 
 
-def _personas(services: Services) -> list[tuple[str, str]]:
-    return [(persona.name, id_) for id_, persona in services.catalogue.all().items()]
+def _personas(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    return [(persona.name, id_) for id_, persona in services.catalogue.all(rater).items()]
 
 
 def _with_choice(vote: Any, choice: str) -> Any:

@@ -7,6 +7,7 @@ Hypothesis draws the inputs; the targets are what the server says of itself.
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -14,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,8 +59,18 @@ HOSTILE = [
     "-1",
 ]
 STRANGE = [*HOSTILE, 2**63, 2**70, -(2**63), 10**400, 1e308, float("nan"), float("inf"), -0.0, True, None, [], {}]
-BODIES = [b"", b"{", b"[]", b"null", b'"x"', b"[" * 50_000, b"\xff\xfe", b'{"data": 1}', b'{"data": []}', b"\0" * 100]
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+BODIES = [b"", b"{", b"[]", b"null", b'"x"', b"[" * 50_000, b"\xff\xfe", b'{"data": 1}', b'{"data": []}', b"\0" * 100,
+          b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../x"\r\n\r\nx\r\n--x--\r\n', b"--x\r\n\r\n"]  # fmt: skip
+METHODS = ["GET", "GET", "GET", "POST", "POST", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+JSON = {"content-type": "application/json"}
+TYPES = [
+    "application/json",
+    "multipart/form-data; boundary=x",
+    "multipart/form-data",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "x/",
+]
 # What a call asks for where nothing strange stands in its place: as little as can be.
 SMALL = {"prompt": "Why?", "persona": "pirate", "max_new_tokens": 4, "steps": 1, "epochs": 1, "prompts": "Why?"}
 
@@ -91,6 +102,10 @@ class Target:
     kind: str
     name: str
     values: tuple[Any, ...] = ()
+
+
+# A target, its values; for a route also the method, body, type of the body, and how the path goes on.
+Drawn = tuple[Target, list[Any], str, bytes, str, str]
 
 
 class Fuzzer:
@@ -126,15 +141,16 @@ class Fuzzer:
         routes = [Target("route", path) for path in [*paths, *further, *(f"/gradio_api/{path}" for path in gradio)]]
         return [*endpoints, *events, *routes]
 
-    def send(self, target: Target, values: list[Any], method: str, body: bytes, tail: str) -> None:
+    def send(self, target: Target, values: list[Any], method: str, body: bytes, kind: str, tail: str) -> None:
         """Sends one input and notes what came of it."""
         label = f"{target.kind} {target.name}"
         self.found.inputs[label] += 1
         try:
             if target.kind == "route":
                 path = target.name.removesuffix("x") + tail if target.name.endswith("x") else target.name
-                with self._http.stream(method, path, content=body, headers=_json_header(body), timeout=2.0) as answer:
-                    self._status(label, answer.status_code, f"{method} {path[:80]!r} {body[:40]!r}")
+                headers = {"content-type": kind} if body else {}
+                with self._http.stream(method, path, content=body, headers=headers, timeout=2.0) as answer:
+                    self._status(label, answer.status_code, f"{method} {path[:80]!r} {kind} {body[:40]!r}")
                 return
             if target.kind == "endpoint":
                 self._call(label, target.name, values)
@@ -149,7 +165,7 @@ class Fuzzer:
     def _call(self, label: str, name: str, values: list[Any]) -> None:
         # Python's json writes NaN and lone surrogates, which httpx would refuse to send.
         body = json.dumps({"data": values, "session_hash": self._session})
-        started = self._http.post(f"gradio_api/call/{name}", content=body, headers=_json_header(b"x"))
+        started = self._http.post(f"gradio_api/call/{name}", content=body, headers=JSON)
         if self._status(label, started.status_code, body) != 200:
             return
         answer = self._http.get(f"gradio_api/call/{name}/{started.json()['event_id']}").text
@@ -158,7 +174,7 @@ class Fuzzer:
 
     def _press(self, label: str, number: int, values: list[Any]) -> None:
         body = json.dumps({"data": values, "fn_index": number, "session_hash": self._session, "trigger_id": None})
-        started = self._http.post("gradio_api/queue/join", content=body, headers=_json_header(b"x"))
+        started = self._http.post("gradio_api/queue/join", content=body, headers=JSON)
         if self._status(label, started.status_code, body) != 200:
             return
         heard = b""
@@ -179,16 +195,16 @@ class Fuzzer:
     def _status(self, label: str, status: int, sent: str) -> int:
         if status >= 500:
             self.found.crashed.append(f"{status} {label}: {sent[:300]}")
-        if status != 200:
+        if status != 200 or label.startswith("route"):
             self.found.outcomes[f"status {status}"] += 1
         return status
 
 
-def inputs(targets: list[Target]) -> st.SearchStrategy[tuple[Target, list[Any], str, bytes, str]]:
+def inputs(targets: list[Target]) -> st.SearchStrategy[Drawn]:
     """A target, and values of which at least one is strange."""
 
     @st.composite
-    def strange(draw: st.DrawFn) -> tuple[Target, list[Any], str, bytes, str]:
+    def strange(draw: st.DrawFn) -> Drawn:
         target = draw(st.sampled_from(targets))
         values = list(target.values)
         for place in draw(st.lists(st.integers(0, max(0, len(values) - 1)), min_size=1, max_size=3)):
@@ -201,15 +217,14 @@ def inputs(targets: list[Target]) -> st.SearchStrategy[tuple[Target, list[Any], 
             values,
             draw(st.sampled_from(METHODS)),
             draw(st.sampled_from(BODIES) | st.binary(max_size=60)),
+            draw(st.sampled_from(TYPES)),
             draw(st.sampled_from(HOSTILE[:-4]) | st.text(max_size=20)),
         )
 
     return strange()
 
 
-def fuzzed(
-    folder: Path, model: str, count: int, chance: int, only: Callable[[Target], bool] = lambda _: True
-) -> dict[str, Any]:
+def fuzzed(folder: Path, model: str, count: int, chance: int, minutes: float = math.inf) -> dict[str, Any]:
     """Starts a server on rows, sends it so many inputs and says what came of it.
 
     Args:
@@ -217,7 +232,7 @@ def fuzzed(
         model: a folder or name.
         count: inputs.
         chance: the seed.
-        only: which targets.
+        minutes: after which no more are sent.
 
     Returns:
         inputs (by target), outcomes, crashed, wordless, silent, tracebacks, rows_lost, seconds.
@@ -229,7 +244,7 @@ def fuzzed(
     log = folder / "server.log"
     with printed_to(log), serving(Path(model), folder / "data") as server:
         fuzzer = Fuzzer(server.url)
-        targets = [target for target in fuzzer.targets() if only(target)]
+        targets, started = fuzzer.targets(), time.monotonic()
 
         @seed(chance)
         @settings(
@@ -240,10 +255,10 @@ def fuzzed(
             suppress_health_check=list(HealthCheck),
         )
         @given(inputs(targets))
-        def send(drawn: tuple[Target, list[Any], str, bytes, str]) -> None:
-            fuzzer.send(*drawn)
+        def send(drawn: Drawn) -> None:
+            if time.monotonic() - started < 60 * minutes:
+                fuzzer.send(*drawn)
 
-        started = time.monotonic()
         send()
         seconds = time.monotonic() - started
     printed = log.read_text(errors="replace")
@@ -306,20 +321,17 @@ def _shown(component: dict[str, Any]) -> Any:
     return props["minimum"] if component["type"] == "slider" else props.get("value")
 
 
-def _json_header(body: bytes) -> dict[str, str]:
-    return {"content-type": "application/json"} if body else {}
-
-
 def main() -> None:
     """Runs it and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
     parser.add_argument("--out", type=Path, default=RESULTS)
     given_ = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = save_tiny_model("llama", Path(folder) / "model")
-        found = fuzzed(Path(folder), str(model), given_.inputs, given_.seed)
+        found = fuzzed(Path(folder), str(model), given_.inputs, given_.seed, given_.minutes)
         log = (Path(folder) / "server.log").read_text(errors="replace")
     if found["tracebacks"] or found["errors_logged"]:
         given_.out.with_suffix(".log").write_text(log[-200_000:])

@@ -94,18 +94,20 @@ PARTS = {
     "online": proof_online.measure,
     "blends": proof_blends.measure,
 }
+WITH_ARMS = ("strength", "cost")  # parts that other arms can be given to
 
 
-def measure(part: str, work: Path, limit: int) -> dict[str, Any]:
+def measure(part: str, work: Path, limit: int, **arms: tuple[str, ...]) -> dict[str, Any]:
     """One part, with what it was measured on.
 
     Args:
         part: a key of `PARTS`.
         work: a folder, in which it goes on where it was killed.
         limit: see the parts.
+        arms: `arms` of the part, where others than its own are wanted.
     """
     os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(work / "data")
-    return {"part": part, "limit": limit, "machine": machine(), **PARTS[part](work, limit)}
+    return {"part": part, "limit": limit, "machine": machine(), **PARTS[part](work, limit, **arms)}
 
 
 def main() -> None:
@@ -115,9 +117,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100, help="prompts of the own set; default: all 100")
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for answers and adapters")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    parser.add_argument("--arms", nargs="+", help=f"of the parts {' and '.join(WITH_ARMS)}, in place of their own")
     options = parser.parse_args()
+    if options.arms and not set(options.parts) <= set(WITH_ARMS):
+        parser.error(f"--arms goes with --parts {' '.join(WITH_ARMS)}")
+    arms = {"arms": tuple(options.arms)} if options.arms else {}
     for part in options.parts:
-        found = measure(part, options.work / f"{part}-{options.limit}", options.limit)
+        found = measure(part, options.work / f"{part}-{options.limit}", options.limit, **arms)
         file = options.results / f"proof-{part}.json"
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{part}: {file}")

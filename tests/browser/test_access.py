@@ -129,6 +129,8 @@ def test_by_keys_alone_from_a_persona_to_a_vote_and_a_persona_of_ones_own(shared
     friend.page.get_by_role("option").first.wait_for()
     names = friend.page.get_by_role("option").evaluate_all("all => all.map(e => e.getAttribute('aria-label'))")
     assert "Kind Monk" not in names and "The Zen Monk" in names
+    friend.page.keyboard.press("Escape")
+    _unfold(friend, "keep")
     assert friend.page.locator("#delete-persona").is_disabled()
 
     page.page.locator("#delete-persona").focus()

@@ -57,6 +57,7 @@ def test_no_text_of_a_person_or_a_model_becomes_part_of_the_page(server: Server,
 
     # A shared round, and links that hold the attack themselves.
     shared = visit("?r=attack")
+    shared.open()  # again, so that what the browser complains of while it loads is heard
     shared.page.wait_for_function("document.querySelector('#status').textContent.includes('read only')")
     assert ATTACK in shared.texts()[0]
     check("a shared round")

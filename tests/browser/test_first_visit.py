@@ -1,5 +1,6 @@
 """The first visit: understand, compare, vote, learn and share in under 25 actions, on a desk and on a phone; nothing shrinks while text streams."""
 
+from app.decoding.arms import ARM_NAMES
 from app.refresh.pairs import FEWEST_PAIRS
 from app.ui.render import ARM_EXPLANATIONS
 from storage.store import Store
@@ -37,7 +38,7 @@ def _visited(page, server: Server, taps: bool) -> int:
 
     # Understand: an example stands there answered, each pane says what it is, and a word why it was chosen.
     assert all(text.strip() for text in page.texts())
-    assert page.panes.locator(".pl-what").all_inner_texts() == list(ARM_EXPLANATIONS.values())
+    assert page.panes.locator(".pl-what").all_inner_texts() == [ARM_EXPLANATIONS[arm] for arm in ARM_NAMES]
     assert "likelier" in visitor.ask_about_a_word()
 
     compared = 0
