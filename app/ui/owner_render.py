@@ -86,7 +86,7 @@ def private_versions(items: list[Version], scope_names: dict[str, str]) -> str:
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _private(item, scope_names))}</tr>" for item in items
     )
     return (
-        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table"><tr><th>A rater’s own version</th><th>Of</th><th>Rater (pseudonym)</th><th>Choices</th>'
+        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table pl-wide"><tr><th>A rater’s own version</th><th>Of</th><th>Rater (pseudonym)</th><th>Choices</th>'
         f"<th>Made (UTC)</th></tr>{rows}</table></div>"
         '<p class="pl-quiet">Only its rater can use it. If you choose it above, it is everybody’s from then on.</p></div>'
     )
@@ -121,7 +121,7 @@ def limits(items: list[LimitState]) -> str:
     """What visitors may do, and how often it was too much."""
     rows = "".join(map(_limit, items))
     return (
-        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table"><tr><th>Limit</th><th>One visitor</th><th>One address</th>'
+        '<div class="pl-card"><div class="pl-scroll"><table class="pl-table pl-wide"><tr><th>Limit</th><th>One visitor</th><th>One address</th>'
         f"<th>All together</th><th>Used since the start</th><th>Refused</th></tr>{rows}</table></div></div>"
     )
 
