@@ -4,17 +4,20 @@ Inductor uses the same operator for frozen weights. It is part of the release of
 missing, nothing is packed.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 import psutil
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
 
 PACKED_DTYPES = (torch.float32, torch.bfloat16)
-COPIES = (
-    4  # that memory must have room for: packed, packed the other way round for gradients, each in two dtypes at most
-)
+# oneDNN compiles code for every number of rows and keeps it: a few numbers only, or memory would grow with every new one.
+ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+# That memory must have room for: packed, and packed the other way round for gradients, each in two dtypes at most.
+COPIES = 4
 
 
 def pack_linears(model: torch.nn.Module) -> int:
@@ -83,7 +86,13 @@ class _Linear(torch.autograd.Function):
 
 
 def _linear(inputs: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(inputs, packed, bias, "none", [], "")
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    parts = []
+    for part in rows.split(ROWS[-1]):
+        padding = ROWS[bisect_left(ROWS, len(part))] - len(part) if len(part) else 0
+        padded = functional.pad(part, (0, 0, 0, padding)) if padding else part
+        parts.append(torch.ops.mkldnn._linear_pointwise(padded, packed, bias, "none", [], "")[: len(part)])
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(*inputs.shape[:-1], parts[0].shape[-1])
 
 
 def _packs(weight: Tensor) -> bool:

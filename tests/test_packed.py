@@ -7,7 +7,7 @@ from torch import Tensor
 from app.model import LanguageModel
 from app.packed import Packed, pack_linears
 
-SHAPES = [(1,), (2,), (3, 1), (2, 5), (1, 1, 1), (0, 4)]
+SHAPES = [(1,), (2,), (3, 1), (2, 5), (1, 1, 1), (0, 4), (7, 37), (2, 256), (257,)]
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
