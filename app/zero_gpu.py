@@ -6,7 +6,7 @@ both have (the use cases, the model) by name, the rest by value. It knows no tex
 
 import importlib
 import os
-import pickle
+import pickle  # nosec B403: between our own two processes only, see above
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait

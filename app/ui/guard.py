@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import httpx
 from starlette.datastructures import Headers, QueryParams
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,6 +45,19 @@ class _Refused(Exception):  # noqa: N818 (it never leaves this module)
         self.status, self.detail, self.seconds = status, detail, seconds
 
 
+def _check_addresses(request: HTTPConnection) -> None:
+    """Gradio parses these, and fails where one is no address."""
+    told = {"the address": str(request.url)}
+    for name, before in (("x-forwarded-host", "http://"), ("x-gradio-server", "")):
+        if value := request.headers.get(name, "").partition(",")[0].strip():
+            told[f"the header {name}"] = before + value
+    for what, address in told.items():
+        try:
+            httpx.URL(address)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _Refused(400, f"{what} cannot be read as one ({error}); send a plain one, or none") from error
+
+
 class Guard:
     """Wraps an ASGI application.
 
@@ -70,6 +85,7 @@ class Guard:
         noted = scope.setdefault("state", {})
         noted[ADDRESS] = address
         try:
+            _check_addresses(HTTPConnection(scope))
             if OUTSIDE.search(path):
                 raise _Refused(403, "addresses outside are not fetched here; upload the file instead")
             if method not in SAFE_METHODS:

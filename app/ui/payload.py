@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import gradio as gr
 from gradio.components.api_component import Api
 
 from app.errors import InputError
@@ -93,6 +94,8 @@ def _checked(name: str, value: Any, field: Field) -> Any:
         schema = field.api_info()
     except NotImplementedError:  # a button, whose value is its words
         schema = {"type": "string"}
+    if isinstance(field, gr.BrowserState) and isinstance(field.default_value, str):
+        schema = {"type": "string"}  # Gradio takes anything for it
     kind = schema.get("type")
     if value is None and kind == "string" and "enum" not in schema:
         return ""
