@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from storage.raters import RaterTable
 from storage.records import Rater, SavedPersona, Vote
+from storage.saved_personas import PersonaTable
 from storage.store import Store
 from tests.browser.conftest import Server
 from tests.browser.rooms import Room, add_study
@@ -34,7 +35,9 @@ def test_no_text_of_a_person_or_a_model_becomes_part_of_the_page(server: Server,
         answers=answers(baseline=ATTACK, principle_prompted=ATTACK, linear_aligned=ATTACK),
         model=ATTACK,
     )
-    store.save_persona(SavedPersona("attack", "ann", ATTACK, ATTACK, "principle", 2.0))
+    personas = PersonaTable(store.database)
+    personas.save(SavedPersona("attack", "ann", ATTACK, ATTACK, "principle", 2.0))
+    personas.mark("attack", wanted=True, approved=True)
     store.add_round(round_)
     store.vote(Vote("attack", "ann", "second", ATTACK, chips=(ATTACK[:60],), edited_side="first", edited=ATTACK))
     RaterTable(store.database).save(Rater("ann", ATTACK, "browser", ATTACK))
