@@ -111,9 +111,7 @@ def test_a_call_that_another_site_makes_a_browser_send_is_refused(client: TestCl
     assert answer.status_code == 403 and "another site" in answer.json()["detail"] and not CALLED
 
 
-@pytest.mark.parametrize(
-    "headers", [{"x-forwarded-host": "a:b:c"}, {"x-gradio-server": "http://a:b:c"}, {"host": "page.example:b"}]
-)
+@pytest.mark.parametrize("headers", [{"x-forwarded-host": "a:b:c"}, {"x-gradio-server": "http://a:b:c"}])
 def test_an_address_that_cannot_be_read_is_refused_before_gradio_fails_on_it(client: TestClient, headers: dict):
     answer = client.get("/", headers=headers)
     assert answer.status_code == 400 and "cannot be read" in answer.json()["detail"]
