@@ -126,9 +126,12 @@ class Server:
             return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator:
-    """One Chromium for all tests; every test opens contexts of its own."""
+    """One Chromium for all tests of this folder; every test opens contexts of its own.
+
+    Not of the session: Playwright keeps an event loop running in this thread, and other tests bring their own.
+    """
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
@@ -145,7 +148,7 @@ def browser() -> Iterator:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model_present() -> None:
     """The model that `PLUMBLINE_MODEL` names, else the starter."""
     if "PLUMBLINE_MODEL" not in os.environ and not STARTER.is_dir():
@@ -165,7 +168,7 @@ def server(tmp_path: Path, browser, model_present: None) -> Iterator[Server]:
         server.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _one_for_all(tmp_path_factory: pytest.TempPathFactory, browser, model_present: None) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("shared")
     server = Server(folder / "data", folder / "data.log")
