@@ -140,8 +140,9 @@ def test_the_whole_loop(server: Server, open_page) -> None:
     again.tab(1)
     again.page.wait_for_function("document.querySelector('#versions').textContent.includes('v1')")
     assert "v1" in again.page.locator("#versions").inner_text()
-    again.settle()  # what the choices teach comes by a call of its own
-    assert str(clear) in again.page.locator("#pair-count").inner_text().split()
+    # What the choices teach comes by a call of its own.
+    counted = f"/^\\s*{clear} clear choice/.test(document.querySelector('#pair-count').textContent)"
+    again.page.wait_for_function(counted)
     _no_traceback(again, server)
 
 
