@@ -114,8 +114,8 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
     sync, log = Sync.of(settings, store.database), LogTail(settings.secrets())
     limits = Limits(settings.limits, authority.authorise)
     running: dict[str, Comparison] = {}
-    # Of this start, not of a change of models.
-    found = repairs(store, adapters, ManageVersions(store, adapters, authority.authorise))
+    manage = ManageVersions(store, adapters, authority.authorise)
+    found = repairs(store, adapters, manage)  # of this start, not of a change of models
     duels: dict[str, Duel] = {}
 
     # What knows the model, and what knows that: made anew for every model. State that has to outlive one is made above.
@@ -142,7 +142,7 @@ def build(settings: Settings, model_name: str | None = None) -> Services:
             judges=Judges(model, embedder, settings),
             online=Online(model, worker, store, versions, catalogue),
             versions=versions,
-            manage=ManageVersions(store, adapters, learn.authorise),
+            manage=manage,
             upload=UploadVersion(model, worker, store, adapters, learn.authorise),
             sync=sync,
             raters=raters,

@@ -13,19 +13,15 @@ FEWEST_PROMPTS = 3
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One decisive choice. `prompt` is a conversation without a principle; `chosen` and `rejected` are answers; `round` is the id of
-    the round that they are from, empty for a file's."""
+class Asked:
+    """What was answered: a conversation without a principle, as (role, text)."""
 
     prompt: tuple[tuple[str, str], ...]
-    chosen: str
-    rejected: str
-    round: str = ""
 
     @property
     def messages(self) -> list[Message]:
         """The prompt as chat messages."""
-        return _messages(self.prompt)
+        return [{"role": role, "content": content} for role, content in self.prompt]
 
     @property
     def question(self) -> str:
@@ -34,24 +30,23 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Rated:
+class Pair(Asked):
+    """One decisive choice. `prompt` is a conversation without a principle; `chosen` and `rejected` are answers; `round` is the id of
+    the round that they are from, empty for a file's."""
+
+    chosen: str
+    rejected: str
+    round: str = ""
+
+
+@dataclass(frozen=True)
+class Rated(Asked):
     """One answer that was judged by itself. `demonstration`: a person wrote it; `prompt` and `round` as in `Pair`."""
 
-    prompt: tuple[tuple[str, str], ...]
     answer: str
     liked: bool
     demonstration: bool = False
     round: str = ""
-
-    @property
-    def messages(self) -> list[Message]:
-        """The prompt as chat messages."""
-        return _messages(self.prompt)
-
-    @property
-    def question(self) -> str:
-        """The prompt's last message."""
-        return self.prompt[-1][1]
 
 
 def make_rated(
@@ -68,10 +63,6 @@ def make_pair(messages: list[Message], chosen: str, rejected: str, round_id: str
 
 def _prompt(messages: list[Message]) -> tuple[tuple[str, str], ...]:
     return tuple((m["role"], m["content"]) for m in messages)
-
-
-def _messages(prompt: tuple[tuple[str, str], ...]) -> list[Message]:
-    return [{"role": role, "content": content} for role, content in prompt]
 
 
 def split(pairs: list[Pair], seed: int) -> tuple[list[Pair], list[Pair]]:
