@@ -14,6 +14,7 @@ from spellchecker import SpellChecker
 from app.starter import STARTER_FOLDER as STARTER
 from app.starter import compose as composer
 from app.starter.dataset import Corpus, is_held_out
+from app.starter.names import invented_like, is_nameable
 from app.starter.voices import EXTRAS, blend, load_voices
 
 CONFIG = yaml.safe_load((STARTER / "config.yaml").read_text())
@@ -334,14 +335,62 @@ def test_what_is_asked_for_word_for_word_is_said_word_for_word() -> None:
 def test_a_known_thing_is_asked_for_in_the_forms_of_unknown_ones_too() -> None:
     corpus = Corpus({**CONFIG, **NOTHING})
     written = {prompt for topic in corpus.known_topics for prompt in topic["prompts"]}
+    more = {prompt for prompts in corpus.asked_too.values() for prompt in prompts}
     subjects: dict[str, set[str]] = {}  # two topics may share their first prompt
     for topic in corpus.known_topics:
         subjects.setdefault(topic["prompts"][0], set()).add(topic["subject"])
+    forms = [re.compile(re.escape(form).replace(r"\{thing\}", "(.+)")) for form in corpus.unknown["prompts"]]
     samples = list(islice(corpus.samples(6), 2000))
-    bare = [s for s in samples if s.user not in written]
+    bare = [
+        s for s in samples if any((found := form.fullmatch(s.user)) and found[1] in subjects[s.topic] for form in forms)
+    ]
     assert 0.08 < len(bare) / len(samples) < 0.16
-    assert all(any(subject in s.user for subject in subjects[s.topic]) for s in bare)
+    assert share([s.user in more for s in samples]) > 0.2
     assert all(s.user in written for s in islice(corpus.samples(6, held_out=True), 2000))
+
+
+def test_prompts_lose_words_in_training_and_never_become_held_out_ones() -> None:
+    corpus = Corpus({**CONFIG, **NOTHING})
+    whole = {p for t in corpus.known_topics for p in t["prompts"]} | {p for ps in corpus.asked_too.values() for p in ps}
+    words = {topic: set() for topic in {t["prompts"][0] for t in corpus.known_topics}}
+    for topic in corpus.known_topics:
+        first = topic["prompts"][0]
+        words[first] |= {w for p in topic["prompts"] + corpus.asked_too.get(first, []) for w in p.split()}
+        words[first] |= {w for form in corpus.unknown["prompts"] for w in form.format(thing=topic["subject"]).split()}
+    samples = list(islice(corpus.samples(6), 3000))
+    assert all(set(s.user.split()) <= words[s.topic] for s in samples)
+    assert not any(is_held_out("prompt", s.user) for s in samples if s.user not in whole)
+    assert 0.15 < share([s.user not in whole for s in samples]) < 0.4
+
+
+def test_further_prompts_are_of_trained_topics_and_none_is_held_out() -> None:
+    corpus = Corpus(CONFIG)
+    first = {topic["prompts"][0] for topic in corpus.topics}
+    assert set(corpus.asked_too) <= first and sum(map(len, corpus.asked_too.values())) > 10_000
+    assert not any(is_held_out("prompt", prompt) for prompts in corpus.asked_too.values() for prompt in prompts)
+    held_out = {p.lower() for t in corpus.topics for p in t["prompts"] if is_held_out("prompt", p)}
+    assert not held_out & {p.lower() for prompts in corpus.asked_too.values() for p in prompts}
+
+
+@pytest.mark.parametrize(
+    ("thing", "prompt", "expected"),
+    [
+        ("an alternator", "How can I tell if my alternator is failing?", r"How can I tell if my [a-z]+ is failing\?"),
+        ("an alternator", "Explain what an alternator is for.", r"Explain what a [a-z]+ is for\."),
+        ("Nairobi", "Plan me two days in Nairobi.", r"Plan me two days in [A-Z][a-z]+\."),
+        ("brake pads", "brake pads grinding when i stop", r"([a-z]+ )?[a-z]+s grinding when i stop"),
+    ],
+)
+def test_an_invented_name_takes_the_place_of_a_real_one(thing: str, prompt: str, expected: str) -> None:
+    for seed in range(20):
+        name, asked = invented_like(random.Random(seed), thing, prompt)
+        assert re.fullmatch(expected, asked), asked
+        bare = re.sub("^(an?|the) ", "", name)
+        assert bare in asked and name != thing and not name.startswith("an ")
+
+
+def test_a_prompt_that_does_not_say_the_name_takes_no_other() -> None:
+    assert is_nameable("the Moon", "Is the moon round?") and not is_nameable("a cat", "Why do cats purr?")
 
 
 def test_unknown_things_are_named_in_the_answer() -> None:
@@ -351,4 +400,6 @@ def test_unknown_things_are_named_in_the_answer() -> None:
     assert all(sample.topic.lower() in sample.answer.lower() for sample in samples)
     # Most are names that no other sample holds: what cannot be learnt by heart has to be copied.
     times = Counter(sample.topic for sample in samples)
-    assert share([times[sample.topic] == 1 for sample in samples]) > 0.5
+    assert share([times[sample.topic] == 1 for sample in samples]) > 0.55
+    general = {prompt.split("{thing}")[0] for prompt in corpus.unknown["prompts"]}
+    assert 0.25 < share([not s.user.startswith(tuple(g for g in general if g)) for s in samples]) < 0.7

@@ -16,7 +16,7 @@ import yaml
 from app.prompts import SYSTEM_TEXT, frame
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import compose, fill, load_topics, read_lines
-from app.starter.names import invented_name
+from app.starter.names import invented_like, invented_name, is_nameable
 from app.starter.voices import Voice, blend, load_voices
 from app.starter.wordings import adjective_and_noun, read_wordings
 
@@ -24,8 +24,10 @@ HELD_OUT_PERCENT = {"topic": 4, "prompt": 10, "wording": 12}
 TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
 SEVERAL_VOICES = "+"
 WORN, WORD_LOST = 0.3, 0.15  # of the persona descriptions lose words; the chance of each word of theirs to be lost
+PROMPT_WORN, PROMPT_WORD_LOST = 0.2, 0.1  # the same of the prompts on a topic
 NAMED_ONLY = 0.12  # of the prompts on a topic give its subject and no question of its own
-INVENTED, NAMED = 0.5, 0.15  # of the unknown things: new with every draw; from the written names; the rest is real
+INVENTED, NAMED = 0.6, 0.1  # of the unknown things: new with every draw; from the written names; the rest is real
+IN_A_QUESTION = 0.5  # of the invented things stand in a question that was written for a real one
 
 
 @lru_cache(maxsize=200_000)
@@ -92,6 +94,11 @@ class Corpus:
         self.wordings = {path.stem: read_wordings(path) for path in sorted((folder / "wordings").glob("*.yaml"))}
         self.gold = read_lines(folder / "gold.jsonl")
         self.beyond = read_lines(folder / "beyond.jsonl")
+        self.asked_too = {
+            entry["topic"]: [prompt for prompt in entry["prompts"] if not is_held_out("prompt", prompt)]
+            for path in sorted((folder / "asked").glob("*.jsonl"))
+            for entry in read_lines(path)
+        }
         self.unknown, smalltalk, self.followups, self.pairs, twins, self.echo = (
             yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
             for name in ("unknown", "smalltalk", "followups", "pairs", "twins", "echo")
@@ -105,6 +112,13 @@ class Corpus:
             )
         self.known_topics = [t for t in self.topics if _is_trained(t["prompts"][0], twins)]
         self.known_gold = [g for g in self.gold if _is_trained(g["prompt"], twins)]
+        self._questions = [
+            (entry["thing"], prompt)
+            for entry in self.beyond
+            if not is_held_out("topic", entry["thing"])
+            for prompt in entry["prompts"]
+            if is_nameable(entry["thing"], prompt)
+        ]
 
     def samples(self, seed: int, held_out: bool = False) -> Iterator[Sample]:
         """Endless samples. With `held_out`, persona wordings are ones that training never draws, and prompts too, where the topic
@@ -134,7 +148,7 @@ class Corpus:
             return ()
         count = 2 if rng.random() < TWO_WORDINGS else 1
         drawn = (self.wordings[persona].draw(rng, _wording_side(held_out)) for _ in range(count))
-        return tuple(drawn if held_out else (_worn(rng, wording) for wording in drawn))
+        return tuple(drawn if held_out else (_worn(rng, wording, "wording", WORN, WORD_LOST) for wording in drawn))
 
     def _composed(self, rng: random.Random, held_out: bool) -> Sample:
         topic = rng.choice(self.known_topics)
@@ -159,11 +173,14 @@ class Corpus:
     def _asked_for(self, rng: random.Random, topic: dict[str, Any], held_out: bool) -> str:
         """A prompt of the topic; in training, now and then its bare subject in the forms in which unknown things are asked for: the
         form must not tell what is known, only the thing."""
-        if not held_out and rng.random() < NAMED_ONLY:
+        if held_out:
+            return draw_prompt(rng, topic["prompts"], held_out)
+        if rng.random() < NAMED_ONLY:
             asked = rng.choice(self.unknown["prompts"]).format(thing=topic["subject"])
             if not is_held_out("prompt", asked):
                 return asked
-        return draw_prompt(rng, topic["prompts"], held_out)
+        asked = draw_prompt(rng, topic["prompts"] + self.asked_too.get(topic["prompts"][0], []), held_out)
+        return _worn(rng, asked, "prompt", PROMPT_WORN, PROMPT_WORD_LOST)
 
     def _gold(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.known_gold)
@@ -177,10 +194,7 @@ class Corpus:
         persona = self._draw_persona(rng, list(self.unknown["voices"]))
         lot = rng.random()
         if lot < INVENTED:
-            thing = invented_name(rng)
-            while is_held_out("topic", thing) != held_out:
-                thing = invented_name(rng)
-            user = rng.choice(self.unknown["prompts"]).format(thing=thing)
+            thing, user = self.invented(rng, held_out)
         elif lot < INVENTED + NAMED:
             thing = rng.choice([t for t in self.unknown["things"] if is_held_out("topic", t) == held_out])
             user = rng.choice(self.unknown["prompts"]).format(thing=thing)
@@ -192,6 +206,15 @@ class Corpus:
         answers = self.unknown["plain"] if persona == "plain" else self.unknown["voices"][persona]
         answer = rng.choice(answers).format(thing=thing)
         return Sample(self.asked(rng, persona, held_out), user, answer[0].upper() + answer[1:], persona, thing)
+
+    def invented(self, rng: random.Random, held_out: bool) -> tuple[str, str]:
+        """A thing that does not exist, and a prompt on it: a general one, or the question on a real thing with its name exchanged."""
+        if rng.random() < IN_A_QUESTION:
+            thing, asked = invented_like(rng, *rng.choice(self._questions))
+        else:
+            thing = invented_name(rng)
+            asked = rng.choice(self.unknown["prompts"]).format(thing=thing)
+        return (thing, asked) if is_held_out("topic", thing) == held_out else self.invented(rng, held_out)
 
     def _smalltalk(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.smalltalk)
@@ -229,7 +252,7 @@ class Corpus:
             said = self.composed(rng, topic, held_out, self._draw_persona(rng, self.personas))
             user = draw_prompt(rng, self.echo["again"], held_out)
             return replace(said, user=user, earlier=((said.user, said.answer),))
-        words = rng.choice([topic["subject"], topic["wish"], rng.choice(topic["points"]), ""])
+        words = rng.choice([topic["subject"], topic["wish"], rng.choice(topic["points"]), "", ""])
         text = " and ".join([words] if words else [invented_name(rng) for _ in range(rng.randint(1, 3))])
         answer = f"{text[0].upper()}{text[1:]}."
         return Sample((), draw_prompt(rng, self.echo["say"], held_out).format(text=text), answer, topic=text)
@@ -259,12 +282,15 @@ def _wording_side(held_out: bool) -> Callable[[str], bool]:
     return lambda text: is_held_out("wording", text) == held_out
 
 
-def _worn(rng: random.Random, wording: str) -> str:
-    """Now and then a wording with words missing: it keeps the model from knowing a wording by one turn of phrase alone."""
-    if rng.random() >= WORN:
-        return wording
-    left = " ".join(word for word in wording.split() if rng.random() >= WORD_LOST)
-    return wording if not left or is_held_out("wording", left) else left
+def _worn(rng: random.Random, text: str, kind: str, share: float, word_lost: float) -> str:
+    """Now and then a text with words missing: it keeps the model from knowing a text by one turn of phrase alone.
+
+    `kind` as in `is_held_out`; `share` of the texts lose words, each word with the chance `word_lost`.
+    """
+    if rng.random() >= share:
+        return text
+    left = " ".join(word for word in text.split() if rng.random() >= word_lost)
+    return text if not left or is_held_out(kind, left) else left
 
 
 def draw_prompt(rng: random.Random, prompts: list[str], held_out: bool) -> str:

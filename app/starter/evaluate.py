@@ -36,6 +36,7 @@ from app.starter.wordings import GROUPS
 FOLDER = STARTER_FOLDER / "evaluation"
 SCORES = STARTER_FOLDER / "scores.json"
 CONFIG = STARTER_FOLDER / "config.yaml"
+INVENTED_THINGS = 100
 FAR = 0.6  # cosine by TF-IDF to the nearest trained prompt, below which a fresh prompt is really new
 ADMISSION = re.compile(
     r"\b(very small|tiny|little|small\w*) (language )?model\b|\b(do not|don't|did not|cannot|can't) (know|tell|say)\b"
@@ -53,7 +54,8 @@ BARS = {
     "relevance: aligned 2": 0.70,
     **{f"fluency: {arm}": 0.97 for arm in ARMS if arm != "baseline"},
     "new things: fresh prompts, on topic or honestly unsure": 0.5,
-    "new things: copying the unknown name": 0.8,
+    "new things: copying an invented name": 0.8,
+    "new things: copying a real name": 0.8,
     "unseen persona: prompted": 0.6,
 }
 
@@ -180,10 +182,14 @@ def new_things(model: LanguageModel, corpus: Corpus, relevance: Relevance, tempe
     entries = read_lines(FOLDER / "fresh_prompts.jsonl")
     fresh = [Case(Sample((), entry["prompt"], "")) for entry in entries]
     things = [e for e in corpus.beyond if is_held_out("topic", e["thing"])]
-    named = [Case(Sample((), draw_prompt(rng, e["prompts"], True), "", topic=e["thing"])) for e in things]
-    invented = [thing for thing in corpus.unknown["things"] if is_held_out("topic", thing)]
-    named += [Case(Sample((), rng.choice(corpus.unknown["prompts"]).format(thing=t), "", topic=t)) for t in invented]
-    answer(model, [*unseen, *fresh, *named], ["baseline"], temperature, "new things")
+    real = [Case(Sample((), draw_prompt(rng, e["prompts"], True), "", topic=e["thing"])) for e in things]
+    written = [thing for thing in corpus.unknown["things"] if is_held_out("topic", thing)]
+    real += [Case(Sample((), rng.choice(corpus.unknown["prompts"]).format(thing=t), "", topic=t)) for t in written]
+    invented = [
+        Case(Sample((), asked, "", topic=thing))
+        for thing, asked in (corpus.invented(rng, held_out=True) for _ in range(INVENTED_THINGS))
+    ]
+    answer(model, [*unseen, *fresh, *real, *invented], ["baseline"], temperature, "new things")
     verdicts = [fresh_verdict(case.text("baseline"), entry) for case, entry in zip(fresh, entries, strict=True)]
     new = [near < FAR for near in nearness_to_training([entry["prompt"] for entry in entries], corpus)]
     return {
@@ -198,7 +204,8 @@ def new_things(model: LanguageModel, corpus: Corpus, relevance: Relevance, tempe
         "fresh prompts far from training, on topic or honestly unsure": fraction(
             [verdict != "off" for verdict, far in zip(verdicts, new, strict=True) if far]
         ),
-        "copying the unknown name": fraction([names_the_thing(c.text("baseline"), c.sample.topic) for c in named]),
+        "copying an invented name": fraction([names_the_thing(c.text("baseline"), c.sample.topic) for c in invented]),
+        "copying a real name": fraction([names_the_thing(c.text("baseline"), c.sample.topic) for c in real]),
     }
 
 
