@@ -1,10 +1,12 @@
 """Agreement and the pull of length, as sentences for the card beside an export. Knows the figures' names; writes no file."""
 
-from app.insights.agreement import Coefficient
-from app.insights.rates import Share
+from app.data_card import shown
+from app.insights import share
 from app.insights_slow import agreed, length_bias
 from storage.database import DatabaseFile
 from storage.tallies import Selection
+
+OVER = "over raters"
 
 
 def card_measures(database: DatabaseFile, persona: str | None, study: str | None) -> dict[str, str]:
@@ -18,23 +20,12 @@ def card_measures(database: DatabaseFile, persona: str | None, study: str | None
     longer, _, _ = length_bias(database, selection)
     several = f"of {between.items} things judged by several of {between.raters} raters"
     return {
-        f"Krippendorff's alpha, nominal, {several} (1: full agreement, 0: chance)": _coefficient(between.alpha),
-        "Cohen's kappa, of two raters": _coefficient(between.cohen),
-        "Fleiss' kappa, of more raters": _coefficient(between.fleiss),
-        "Raters choose the same again when an item comes back with its sides exchanged": _share(itself),
-        "The longer answer wins, of clear votes (0.5: no length bias)": _share(longer),
+        f"Krippendorff's alpha, nominal, {several} (1: full agreement, 0: chance)": shown(between.alpha),
+        "Cohen's kappa, of two raters": shown(between.cohen),
+        "Fleiss' kappa, of more raters": shown(between.fleiss),
+        # None where no item came back to anybody: a share of nothing.
+        "Raters choose the same again when an item comes back with its sides exchanged": shown(
+            itself or share(0, 0), OVER
+        ),
+        "The longer answer wins, of clear votes (0.5: no length bias)": shown(longer, OVER),
     }
-
-
-def _coefficient(value: Coefficient | None) -> str:
-    if value is None:
-        return "not measured"
-    low, high = value.interval
-    return f"{value.value:.3f} ({low:.3f} to {high:.3f}), n = {value.n}"
-
-
-def _share(value: Share | None) -> str:
-    if value is None or not value.n:
-        return "not measured (n = 0)"
-    low, high = value.interval
-    return f"{value.value:.3f} ({low:.3f} to {high:.3f}, over raters), n = {value.n}"

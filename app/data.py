@@ -27,7 +27,8 @@ from storage.export_columns import columns_of
 from storage.export_files import write_rows
 from storage.files import whole_file
 from storage.store import Store
-from storage.voted import study_id, study_names, voted
+from storage.tallies import study_id
+from storage.voted import study_names, voted
 
 ROWS = {
     "preference": preference_rows,
@@ -41,7 +42,7 @@ class ExportRequest(BaseModel):
     """What to export, and as what.
 
     with_principle: the principle stands in the prompt, as the prompted arm saw it.
-    persona, study: only these, by id and by name; empty for all.
+    persona, study: only these, the persona by id, the study by name or id; empty for all.
     with_ai_votes: judges' choices, too; they are preferences and belong to no study.
     license: an identifier of the Hugging Face hub's, for the card.
     """

@@ -6,7 +6,7 @@ It knows numbers and columns; it counts nothing itself and opens no database.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import yaml
@@ -14,6 +14,10 @@ import yaml
 from app.insights import Share, share
 from storage.export_columns import Column
 from storage.records import CHOICES, Round, Vote
+from storage.tallies import entity
+
+if TYPE_CHECKING:
+    from app.insights.agreement import Coefficient
 
 WHAT = {
     "preference": "pairs of answers of which one was preferred, in TRL's preference format (explicit conversational prompt)",
@@ -52,7 +56,7 @@ class Tally:
             self.seen[name][value] += 1
         self.first, self.last = min(self.first or vote.created, vote.created), max(self.last, vote.created)
         if vote.choice in ("first", "second"):
-            sides = [_entity(round_, round_.first_arm), _entity(round_, round_.second_arm)]
+            sides = [entity(arm, round_.adapter) for arm in (round_.first_arm, round_.second_arm)]
             self.wins[tuple(sides if vote.choice == "first" else reversed(sides))] += 1
             if round_.blind:
                 self.sides[vote.choice] += 1
@@ -122,26 +126,29 @@ def card(
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n" + "\n\n".join(sections) + "\n"
 
 
+def shown(found: "Share | Coefficient | None", over: str = "") -> str:
+    """A measure with its 95 % interval and its n, as every value of the card is written; None is one that has no value.
+
+    Args:
+        found: the measure.
+        over: what the interval holds for, where that is not single votes.
+    """
+    if found is None or not found.n:
+        return "not measured" if found is None else "not measured (n = 0)"
+    low, high = found.interval
+    return f"{found.value:.3f} ({low:.3f} to {high:.3f}{f', {over}' if over else ''}), n = {found.n}"
+
+
 def _measures(tally: Tally) -> Iterator[tuple[str, str]]:
     clear = tally.sides.total()
-    yield "The first side wins, of clear blind votes (0.5: no side bias)", _shown(share(tally.sides["first"], clear))
+    yield "The first side wins, of clear blind votes (0.5: no side bias)", shown(share(tally.sides["first"], clear))
     for one, other in sorted({tuple(sorted(pair)) for pair in tally.wins if len(set(pair)) == 2}):
         won, lost = tally.wins[one, other], tally.wins[other, one]
-        yield f"{one} wins against {other}, of clear votes", _shown(share(won, won + lost))
+        yield f"{one} wins against {other}, of clear votes", shown(share(won, won + lost))
 
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _shown(value: Share) -> str:
-    if not value.n:
-        return "not measured (n = 0)"
-    return f"{value.value:.3f} ({value.interval[0]:.3f} to {value.interval[1]:.3f}), n = {value.n}"
-
-
-def _entity(round_: Round, arm: str) -> str:
-    return f"{arm} @ {round_.adapter}" if round_.adapter else arm
 
 
 def _listed(found: Counter, empty: str = "unknown") -> str:

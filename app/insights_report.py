@@ -14,7 +14,7 @@ from app.errors import NotFoundError, PlumblineError
 from app.insights.figures import Quick
 from app.insights_quick import quick
 from storage.store import Store
-from storage.tallies import Selection, personas, rater_names, studies, study_id
+from storage.tallies import Selection, newest_vote, personas, rater_names, studies, study_id
 
 if TYPE_CHECKING:
     from app.insights_slow import Slow
@@ -118,8 +118,7 @@ class Insights:
 
     def _votes(self, now: Quick) -> tuple[int, int]:
         """Changes with the votes: a vote that was taken back and given anew has a new id."""
-        with self._store.database.open() as db:
-            return now.votes, db.execute("select coalesce(max(id), 0) from votes").fetchone()[0]
+        return now.votes, newest_vote(self._store.database)
 
     def _background(self, selection: Selection, votes: tuple[int, int]) -> tuple[_Kept | None, bool]:
         with self._lock:

@@ -14,6 +14,7 @@ from app.compare import Compare, Comparison, Progress, Request
 from app.errors import InputError
 from storage.records import Answer
 from storage.store import Store
+from storage.tallies import entity
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ class Versus:
         self._store.add_round(
             replace(made, id=duel.round_id, adapter="", blind=duel.blind, first_arm=first, second_arm=second)
         )
-
-
-def entity(arm: str, adapter: str) -> str:
-    """An arm with the version that answers, as the tallies of votes name it; the arm alone for the original model."""
-    return f"{arm} @ {adapter}" if adapter else arm
 
 
 def _answer(name: str, progress: Progress) -> Answer:

@@ -25,6 +25,11 @@ SELECTED = (
 )
 
 
+def entity(arm: str, adapter: str) -> str:
+    """What an arm is called with the version that answers, as the triggers write it; the arm alone for the original model."""
+    return f"{arm} @ {adapter}" if adapter else arm
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which votes are meant. None is any; `study` is an id, and `persona` "" is a principle written on the spot."""
@@ -107,6 +112,12 @@ def days(database: DatabaseFile, selection: Selection) -> int:
         return int(db.execute(query, selection.values).fetchone()[0])
 
 
+def newest_vote(database: DatabaseFile) -> int:
+    """The number of the vote that was cast last, of any selection; 0 without any."""
+    with database.open() as db:
+        return db.execute("select coalesce(max(id), 0) from votes").fetchone()[0]
+
+
 def personas(database: DatabaseFile) -> list[str]:
     """The personas that were voted on."""
     with database.open() as db:
@@ -128,8 +139,8 @@ def study_id(database: DatabaseFile, study: str) -> str:
     known = studies(database)
     found = [id_ for id_, name in known.items() if study in (id_, name)]
     if not found:
-        names = ", ".join(list(known.values())[:20]) or "none yet"
-        raise NotFoundError(f"the study {study[:40]!r} does not exist; there are: {names}")
+        names = ", ".join(known.values())[:300] or "none yet"
+        raise NotFoundError(f"the study {study[:60]!r} does not exist; there are {names}")
     return found[0]
 
 

@@ -6,7 +6,6 @@ It reads; it does not know what becomes of the votes.
 import json
 from collections.abc import Iterator
 
-from app.errors import NotFoundError
 from storage.database import DatabaseFile
 from storage.records import Round, Vote
 from storage.rows import round_of, vote_of
@@ -54,16 +53,3 @@ def study_names(database: DatabaseFile) -> dict[int, str]:
     """The name of the study that each item is of."""
     with database.open() as db:
         return dict(db.execute("select i.id, s.name from study_items i join studies s on s.id = i.study").fetchall())
-
-
-def study_id(database: DatabaseFile, name: str) -> str:
-    """The id of a study by its name.
-
-    Raises:
-        NotFoundError: no such study; the message names those there are.
-    """
-    with database.open() as db:
-        ids = {row["name"]: row["id"] for row in db["studies"].rows_where(order_by="created, id")}
-    if name not in ids:
-        raise NotFoundError(f"the study {name[:60]!r} does not exist; there are {', '.join(ids)[:300] or 'none yet'}")
-    return ids[name]

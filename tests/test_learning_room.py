@@ -21,9 +21,9 @@ from app.ui import compare_panes, learn_render, render
 from app.ui.charts import nice_top, running_mean
 from app.ui.insights_render import entity as told_entity
 from app.ui.versus_section import running_panes
-from app.versus import Duel, Versus, entity
+from app.versus import Duel, Versus
 from storage.records import Answer, Version, Vote
-from storage.tallies import Selection, tallies
+from storage.tallies import Selection, entity, tallies
 from tests.rounds import BAD, GOOD, add_choice
 
 SHORT = DecodeSettings(temperature=0, max_new_tokens=8)
