@@ -300,19 +300,15 @@ class Compare:
         return "" if wanted in ("", "none") else self._versions.answering(wanted, rater)
 
     def _best_of(self, comparison: Comparison) -> Iterator[Answer | None]:
-        deadline = time.monotonic() + comparison.seconds
-
-        def cut() -> str:
-            return "cancelled" if comparison.cancelled.is_set() else "deadline" if time.monotonic() > deadline else ""
-
         (principle,) = comparison.principles
-        steps = best_of_steps(
+        steps = partial(
+            best_of_steps,
             self.model,
             partial(self._versions.load, comparison.adapter),
             comparison.chats[0][1:],
             frame(principle.text, principle.framing),
             comparison.request.settings,
-            cut,
+            partial(_cut, comparison, time.monotonic() + comparison.seconds),
         )
         with at_once(comparison.rater):
             yield from self._serving.beside(steps)
@@ -358,6 +354,11 @@ def principles_of(persona: AnyPersona) -> tuple[Principle, ...]:
         return (Principle(text=persona.principle, framing=persona.framing),)
     first = Principle(text=persona.principle, framing=persona.framing, weight=persona.weight)
     return (first, *(checked(Principle, **one) for one in persona.mix))
+
+
+def _cut(comparison: Comparison, deadline: float) -> str:
+    """Why a comparison has to end now; "" where it goes on."""
+    return "cancelled" if comparison.cancelled.is_set() else "deadline" if time.monotonic() > deadline else ""
 
 
 def _arms(comparison: Comparison, weights: torch.Tensor) -> list[Arm]:

@@ -6,6 +6,7 @@ Here votes, statistics and the model as a judge meet. It knows no page, and chan
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from app.annotators.implicit import ImplicitJudge
 from app.errors import InputError
@@ -68,7 +69,7 @@ class Learned:
         clear = list(decisive(self._store.votes(persona)))[-MOST_PAIRS:]
         with self._one_at_a_time:
             new = {r.id: r for _, r, _, _ in clear if r.id not in self._margins and _follows_one(r)}
-            for round_id, margin in self._worker.stream(self._judged(list(new.values())), background=True):
+            for round_id, margin in self._worker.stream(partial(self._judged, list(new.values())), background=True):
                 self._margins[round_id] = margin
             found = [(self._margins.get(r.id), chosen == r.first_arm) for _, r, chosen, _ in clear]
         differences = [margin if first else -margin for margin, first in found if margin is not None]

@@ -97,8 +97,9 @@ class Serving:
         next(results)
         return results
 
-    def beside(self, steps: Iterator[T]) -> Iterator[T]:
-        """Runs somebody's own steps on the model's thread, in turn with everybody's; closing the result ends them within one step.
+    def beside(self, steps: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Runs the steps that somebody's call makes on the model's thread, in turn with everybody's; closing the result ends them
+        within one step.
 
         Raises:
             BusyError: too much is waiting already.
@@ -144,9 +145,8 @@ class Serving:
         try:
             while self._step():
                 yield
-        except (
-            BaseException
-        ) as error:  # an error of our own: everybody is told, and the next visitor finds a whole engine
+        # An error of our own: everybody is told, and the next visitor finds a whole engine.
+        except BaseException as error:
             with self._lock:
                 left = [*self._visitors.values(), *self._arrived]
                 for run in self._visitors:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from app.decoding.engine import Engine
 from app.decoding.run import TokenEvent
 from app.errors import BusyError, InputError, PlumblineError, first_line
-from app.serving import WAITING_AT_MOST, Make
+from app.serving import WAITING_AT_MOST, Load, Make
 from app.worker import Wait
 
 T = TypeVar("T")
@@ -161,9 +161,18 @@ class LentServing:
         """Yields the events of every step until all arms have finished."""
         return self._worker.stream(partial(self._answers, make))
 
+    def beside(self, steps: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Runs what `steps` makes over there, as a job of its own."""
+        return self._worker.stream(steps)
+
     def people(self) -> int:
         """How many are being answered or wait."""
         return self._worker.waiting()
+
+    def load(self) -> Load:
+        """How much there is to do; no cache is kept between two jobs."""
+        jobs = self._worker.waiting()
+        return Load(min(jobs, 1), max(jobs - 1, 0), 0)
 
     def rest(self, seconds: float) -> bool:
         """Waits until nobody is answered or waits, for so long at the most; returns whether it came to that."""

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from app.compare import Principle, Request
 from app.decoding.arms import DecodeSettings
 from app.services import Services, build
 from app.settings import Settings
+from tests.rounds import add_choice
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = '''
@@ -113,6 +115,10 @@ told["on_disk"] = sorted(file.name for file in services.versions.adapters.path(o
 told["learnt"] = answered(services, outcome.version)
 told["loaded_here"] = list(services.model._loaded)
 
+told["best"] = answered(services, arms=("best_of_n",))
+told["fidelity"] = services.learned.fidelity("pirate").mean
+told["line"] = [services.owner.gauges().running, services.owner.gauges().waiting]
+
 try:
     list(services.models.choose(sys.argv[1]))
 except PlumblineError as error:
@@ -131,8 +137,8 @@ def settings_of(model: str, data: str) -> Settings:
     return Settings(data=Path(data), model=model, device="cpu")
 
 
-def answered(services: Services, adapter: str = "none") -> dict[str, list[int]]:
-    comparison = services.compare.start(REQUEST.model_copy(update={"adapter": adapter}), "me")
+def answered(services: Services, adapter: str = "none", **changes: Any) -> dict[str, list[int]]:
+    comparison = services.compare.start(REQUEST.model_copy(update={"adapter": adapter, **changes}), "me")
     *_, last = services.compare.run(comparison)
     return {arm: answer.token_ids for arm, answer in last.answers.items()}
 
@@ -173,6 +179,15 @@ def test_what_is_learnt_there_lies_on_the_disk_and_answers(told: dict, tiny_fold
     assert told["loaded_here"] == [], "nothing of it is in this process's memory"
     services = build(settings_of(str(tiny_folders["llama"]), str(told["data"])))
     assert answered(services, told["version"]) == told["learnt"]
+
+
+def test_best_of_n_lessons_and_gauges_are_there_as_elsewhere(told: dict, tiny_folders: dict, tmp_path: Path):
+    services = build(settings_of(str(tiny_folders["llama"]), str(tmp_path)))
+    assert told["best"] == answered(services, arms=("best_of_n",)) and told["best"]["best_of_n"]
+    for number in range(10):
+        add_choice(services.store, number)
+    assert told["fidelity"] == pytest.approx(services.learned.fidelity("pirate").mean, abs=1e-5)
+    assert told["line"] == [0, 0]
 
 
 def test_what_cannot_be_done_there_is_a_sentence(told: dict):
