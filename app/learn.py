@@ -8,7 +8,6 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ from app.refresh.caps import capped
 from app.refresh.pairs import Pair, Rated, make_pair, make_rated, split
 from app.refresh.rows import training_rows
 from app.refresh.sampling import sample_answers
-from app.refresh.trainer import EncodedPair, RefreshSettings, Step, encode, margins, train
+from app.refresh.trainer import EncodedPair, RefreshSettings, Step, count_above_zero, encode, margins, train
 from app.versions import Versions
 from app.worker import Worker
 from storage.export import decisive, decisive_ai, unpaired_rows
@@ -37,6 +36,7 @@ SAMPLES = 3
 SAMPLE_TOKENS = 96
 IN_TRAINING = "in_training"
 PAIRS_AT_ONCE = 8
+UNASKED = "it was asked to stay unpublished; it can be published later"
 ITS_RATERS = "it is yours alone: you can choose it in Compare, and only the owner of this page can publish it"
 
 
@@ -229,19 +229,18 @@ class Learn:
                 yield step
             after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING, learnt.asked)
-            version = self._versions.adapters.add(self._store.next_version_id(), partial(self._save, IN_TRAINING))
+            version = self._versions.adapters.add(
+                self._store.next_version_id(), partial(self.model.save_adapter, IN_TRAINING)
+            )
         finally:
             self.model.drop_adapter(IN_TRAINING)
         passed, reason = _gate(before, after)
+        if passed and not publish:
+            passed, reason = False, ITS_RATERS if rater else UNASKED
         samples = [
             Sample(p.messages[-1]["content"], old, new)
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
-        if passed and not publish:
-            passed, reason = (
-                False,
-                ITS_RATERS if rater else "it was asked to stay unpublished; it can be published later",
-            )
         outcome = Outcome(
             version=version,
             pairs_train=len(training),
@@ -262,9 +261,6 @@ class Learn:
         made = replace(self._record(outcome, scope, settings, current or ""), rater=rater)
         self._store.add_version(made, publish=passed, rounds=rounds)
         yield outcome
-
-    def _save(self, adapter: str, folder: Path) -> None:
-        self.model.save_adapter(adapter, folder)
 
     def _margins(self, pairs: list[EncodedPair], adapter: str | None) -> Generator[None, None, Tensor]:
         parts = []
@@ -314,15 +310,14 @@ def pair_of(choice: tuple[Vote, Round, str, str]) -> Pair:
 
 
 def _accuracy(gaps: Tensor) -> Share:
-    wins = float((gaps > 0).sum() + 0.5 * (gaps == 0).sum())
-    return share(wins, len(gaps))
+    return share(count_above_zero(gaps), len(gaps))
 
 
 def _gate(before: Share, after: Share) -> tuple[bool, str]:
     if after.value <= 0.5:
         return (
             False,
-            f"not published: {after.value:.0%} of the {after.n} held-out choices come out right, no better than the {0.5:.0%} of an untrained adapter",
+            f"not published: {after.value:.0%} of the {after.n} held-out choices come out right, no better than the 50% of an untrained adapter",
         )
     if after.value < before.value:
         return False, f"not published: the held-out accuracy would fall from {before.value:.0%} to {after.value:.0%}"

@@ -95,6 +95,14 @@ def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, 
     return model, tokenizer, name, _revision_of(found.source)
 
 
+def multiplies_bf16(device_type: str) -> bool:
+    """Whether a kind of device, "cpu" or "cuda", multiplies bf16 natively: where it is only emulated, nothing is gained by it."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
 def parameters_of(config: Any) -> int:
     """How many parameters a model of this config has; none is made."""
     with torch.device("meta"):
@@ -116,11 +124,12 @@ def _dtype_for(device: str, wanted: str, config: Any) -> torch.dtype:
     if wanted != "auto":
         return getattr(torch, wanted)
     if device.startswith("cuda"):
+        # Also where it is emulated: weights that were made in bf16 may not fit into the range of fp16.
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     # A small model's step is not bound by reading weights: in fp32 it is as fast, and results do not depend on what else is in
     # the batch.
     large = parameters_of(config) >= LARGE
-    return torch.bfloat16 if large and torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+    return torch.bfloat16 if large and multiplies_bf16("cpu") else torch.float32
 
 
 def _revision_of(source: str) -> str:

@@ -2,11 +2,14 @@
 
 import math
 
+import pytest
 import torch
 
+from app import pretrained
 from app.decoding.arms import ARM_NAMES
 from app.decoding.engine import Engine
 from app.model import LanguageModel
+from app.refresh.learner import Learner
 from app.refresh.pairs import make_pair
 from app.refresh.trainer import RefreshSettings, encode, train
 from tests.test_batching import PROMPTS, alone, collect, make_run
@@ -42,3 +45,13 @@ def test_it_learns_an_adapter_in_fp32(tiny_folders, tmp_path):
     other.load_adapter("v1", tmp_path / "taste")
     ids = torch.tensor([other.chat_ids([{"role": "user", "content": "Why?"}])])
     assert not torch.equal(other.logits(ids, torch.ones_like(ids), "v1"), other.logits(ids, torch.ones_like(ids), None))
+
+
+@pytest.mark.parametrize(("told", "native"), [({}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True)])
+def test_loading_and_learning_agree_on_whether_this_processor_computes_in_bf16(tiny_folders, monkeypatch, told, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told)
+    monkeypatch.setattr(pretrained, "LARGE", 0)
+    folder = str(tiny_folders["llama"])
+    assert (pretrained.find(folder, "cpu", "auto").dtype == torch.bfloat16) == native
+    learner = Learner(LanguageModel.load(folder, "cpu", "float32"), RefreshSettings(precision="auto"), "taste", 1)
+    assert learner._bf16 == native

@@ -357,12 +357,12 @@ from app.services import build
 from app.settings import Settings
 from tests.test_learn import clear_pairs
 services = build(Settings(data=Path(sys.argv[1]), model=sys.argv[2], device="cpu"))
-save = services.learn._save
+save = services.model.save_adapter
 def save_and_wait(adapter, folder):
     save(adapter, folder)
     print("written", flush=True)
     sys.stdin.read()
-services.learn._save = save_and_wait
+services.model.save_adapter = save_and_wait
 list(services.learn.refresh(clear_pairs(), "", RefreshSettings(epochs=2)))
 """
     command = [sys.executable, "-c", script, str(data), str(model)]

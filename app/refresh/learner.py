@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from app.model import LanguageModel
+from app.pretrained import multiplies_bf16
 from app.refresh import processes
 from app.refresh.answers import EncodedPair, logps, micro_batches
 from app.refresh.references import Reference
@@ -61,7 +62,9 @@ class Learner:
     ):
         self._model, self._settings, self._adapter = model, settings, adapter
         self._steps, self._done = steps, 0
-        self._bf16 = settings.precision == "bf16" or (settings.precision == "auto" and _has_bf16(model.device))
+        self._bf16 = settings.precision == "bf16" or (
+            settings.precision == "auto" and multiplies_bf16(model.device.type)
+        )
         self._parameters = model.new_adapter(adapter, settings.rank, settings.seed)
         if start is not None:
             model.begin_as(adapter, start)
@@ -103,8 +106,7 @@ class Learner:
             losses, gaps = self._backward(
                 part, reference[:, indices], rows[indices], likelihoods[:, indices], len(batch)
             )
-            won = share_above_zero(gaps) * len(gaps) if len(gaps) else 0.0
-            totals[:3] += torch.tensor([losses.sum(), won, gaps.sum()])
+            totals[:3] += torch.tensor([losses.sum(), count_above_zero(gaps), gaps.sum()])
             totals[3 + processes.index()] += len(indices)
         processes.sum_gradients(self._parameters)
         totals = processes.summed(totals)
@@ -146,16 +148,14 @@ class Learner:
         return torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16)
 
 
+def count_above_zero(gaps: Tensor) -> float:
+    """How many pairs have `d > 0`, ties as half, of gaps of shape (pairs,), which may be none."""
+    return float((gaps > 0).sum() + 0.5 * (gaps == 0).sum())
+
+
 def share_above_zero(gaps: Tensor) -> float:
-    """The share of pairs with `d > 0`, ties as half: an untrained adapter scores 0.5."""
-    return float((gaps > 0).float().mean() + 0.5 * (gaps == 0).float().mean())
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    """The share of pairs with `d > 0`, ties as half, of gaps of shape (pairs,): an untrained adapter scores 0.5."""
+    return count_above_zero(gaps) / len(gaps)
 
 
 def _finished(work: Generator[None, None, Tensor]) -> Tensor:

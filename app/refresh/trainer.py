@@ -15,7 +15,7 @@ import torch
 from app.model import LanguageModel
 from app.refresh import processes
 from app.refresh.answers import EncodedPair, encode, logps, margins, row_logps
-from app.refresh.learner import Learner, Step, share_above_zero
+from app.refresh.learner import Learner, Step, count_above_zero, share_above_zero
 from app.refresh.refresh_settings import RefreshSettings
 
 # The trainer is the front of the refresh: whoever trains finds here what to train on and how, too.
@@ -23,6 +23,7 @@ __all__ = [
     "EncodedPair",
     "RefreshSettings",
     "Step",
+    "count_above_zero",
     "encode",
     "follow",
     "logps",
