@@ -175,6 +175,7 @@ def test_a_name_reads_back_as_who_it_names(text):
         ("baseline ratio", "'ratio' .* is no setting of baseline"),
         ("baseline seed=3", "'seed=3' .* is no setting"),
         ("linear_aligned count=3", "'count=3' .* is no setting of linear_aligned"),
+        ("best_of_n best_of_count=3", "'best_of_count=3' .* is no setting of best_of_n; there are count,"),
         ("linear_aligned ratio=much", "no number"),
         ("linear_aligned ratio=99", "ratio is 99"),
         ("linear_aligned ratio=1,", "no number"),
