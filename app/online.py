@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app.annotators.preference import Cost
 from app.catalogue import Catalogue
-from app.errors import BusyError, InputError, NotFoundError
+from app.errors import BusyError, InputError
 from app.insights import Share, share
 from app.judges import Judge
 from app.learn import SAMPLES, Sample
@@ -27,6 +27,7 @@ from app.refresh.feedback import Judged, Judgement, OnlineSettings, OnlineStep
 from app.refresh.judging import Asking
 from app.refresh.online import OnlineLoop
 from app.refresh.pairs import Pair
+from app.text_files import read_text
 from app.versions import Versions
 from app.worker import Wait, Worker
 from storage.records import AIVote, Version
@@ -285,14 +286,7 @@ def read_prompts(path: Path) -> list[list[Message]]:
         NotFoundError: there is no such file.
         InputError: it is no UTF-8 text, or too large, or a prompt is too long.
     """
-    if not path.is_file():
-        raise NotFoundError(f"the prompts file {str(path)!r} does not exist; give a text file with one prompt a line")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"the prompts file {str(path)!r} has {path.stat().st_size} bytes; {LARGEST_FILE} are the most")
-    try:
-        return prompts_of(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"the prompts file {str(path)!r} is no UTF-8 text ({error}); save it as one") from error
+    return prompts_of(read_text(path, "the prompts file", "give a text file with one prompt a line", LARGEST_FILE))
 
 
 def prompts_of(lines: str) -> list[list[Message]]:

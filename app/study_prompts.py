@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from app.errors import InputError, NotFoundError
+from app.errors import InputError
 from app.prompts import MAX_PROMPT_CHARACTERS, clean
+from app.text_files import read_text
 
 LARGEST_FILE = 50 * 2**20
 MOST_LINES = 200_000
@@ -17,14 +18,7 @@ def read_study_prompts(path: Path) -> list[str]:
         NotFoundError: there is no such file.
         InputError: it is no UTF-8 text, too large or without a prompt, or a line is none; the message names the line.
     """
-    if not path.is_file():
-        raise NotFoundError(f"the prompts file {str(path)!r} does not exist; give a text file with one prompt a line")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"the prompts file {str(path)!r} has {path.stat().st_size} bytes; {LARGEST_FILE} are the most")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"the prompts file {str(path)!r} is no UTF-8 text ({error}); save it as one") from error
+    text = read_text(path, "the prompts file", "give a text file with one prompt a line", LARGEST_FILE)
     # Counted before they are split: the list of a file that is nothing but line ends takes eight times its size.
     if text.count("\n") > MOST_LINES:
         raise InputError(
