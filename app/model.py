@@ -23,6 +23,7 @@ from app.cache import bytes_per_token, joins, new_cache
 from app.errors import InputError, ModelError, first_line
 from app.packed import pack_linears
 from app.pretrained import load_pretrained
+from app.prompts import Message
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,6 @@ PLAIN_TEMPLATE = (
 )
 LOADED_ADAPTERS = 8
 WORD_MARKS = ("Ġ", "Ċ", "▁", " ", "\n")
-
-Message = dict[str, str]
 
 
 class LanguageModel:
@@ -299,9 +298,8 @@ class LanguageModel:
                 f"the adapter in {folder} is not there any more, it may have been deleted; choose another version or the original model"
             )
         try:
-            with torch.inference_mode(
-                False
-            ):  # a decode may ask for it; what is made in there could never be switched again
+            # A decode may ask for it, and what is made in inference mode could never be switched again.
+            with torch.inference_mode(False):
                 result = self._with_adapters().load_adapter(folder, adapter_name=name, use_safetensors=True)
             missing = [key for key in result.missing_keys if f".{name}." in key]
             if missing or result.unexpected_keys:  # which peft only warns of

@@ -6,8 +6,9 @@ one in 65 % of 750 pairs of the starter's corpus (zen 97 %, pirate 77 %, cheerle
 take a larger embedder.
 """
 
-from app.annotators.preference import Cost, Message, Preference, by_scores
+from app.annotators.preference import Cost, Preference, by_scores
 from app.embedding import Embedder
+from app.prompts import Message
 
 
 class EmbeddingJudge:

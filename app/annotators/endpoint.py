@@ -12,9 +12,10 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError, OfflineModeIsEnabled
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from app.annotators.preference import Cost, Message, Preference
+from app.annotators.preference import Cost, Preference
 from app.annotators.questions import question, verdict
 from app.errors import InputError, ModelError
+from app.prompts import Message
 
 LONGEST_WAIT = 30.0  # seconds, also where an endpoint asks for more
 # Sent where there is no key: the client would otherwise look up the machine's Hugging Face token and send that.

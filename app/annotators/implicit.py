@@ -6,10 +6,10 @@ It knows token ids through `app.model` only, and calls it on the thread of whoev
 import torch
 from torch import Tensor
 
-from app.annotators.preference import Cost, Message, Preference, by_scores
+from app.annotators.preference import Cost, Preference, by_scores
 from app.errors import InputError
 from app.model import LanguageModel
-from app.prompts import with_system
+from app.prompts import Message, with_system
 from app.refresh.trainer import row_logps
 
 

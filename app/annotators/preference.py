@@ -6,7 +6,8 @@ An annotator never guesses: where it cannot tell, the choice is None, and whoeve
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Message = dict[str, str]
+from app.prompts import Message
+
 Choice = Literal["first", "second"]
 
 # Rounding in fp32 moves a score by less than this when two rows of a batch change places; a choice must not hang on it.

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Literal
 
-from app.annotators.preference import Message
+from app.prompts import Message
 
 SYSTEM = (
     "You compare two answers to the same conversation. Choose the answer that follows the given principle better; "

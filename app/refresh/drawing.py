@@ -7,7 +7,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from app.annotators.preference import Message, Preference
+from app.annotators.preference import Preference
+from app.prompts import Message
 from app.refresh.answers import EncodedPair
 from app.refresh.feedback import Judged
 from app.refresh.judging import Asking, Question

@@ -4,7 +4,8 @@ from collections.abc import Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from app.annotators.preference import Annotator, Message, Preference
+from app.annotators.preference import Annotator, Preference
+from app.prompts import Message
 from app.worker import Wait
 
 HEARTBEAT = 0.5  # seconds between two signs of life; a stop takes effect at one

@@ -13,11 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.annotators.preference import Annotator, Cost, Message, Preference
+from app.annotators.preference import Annotator, Cost, Preference
 from app.decoding.arms import DecodeSettings
 from app.insights import Share, share
 from app.model import LanguageModel
-from app.prompts import with_system
+from app.prompts import Message, with_system
 from app.refresh.answers import EncodedPair, encode
 from app.refresh.drawing import Hand, Prompt, Source
 from app.refresh.feedback import Judged, OnlineSettings, OnlineStep

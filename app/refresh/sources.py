@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.annotators.preference import Message, Preference
+from app.annotators.preference import Preference
 from app.errors import InputError
+from app.prompts import Message
 from app.refresh.answers import EncodedPair
 from app.refresh.drawing import Drawn, Events, Hand, Prompt, Source, endless
 from app.refresh.feedback import Judged, Judgement, OnlineSettings
