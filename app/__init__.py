@@ -1,1 +1,1 @@
-"""Plumbline: compare, click, learn. See `shared/design.md` for the house; `app.py` is the composition root."""
+"""Plumbline: compare, click, learn. "The house" in README.md says which module does what; `app.py` is the composition root."""

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import random
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from app.decoding.arms import DecodeSettings
+from app.decoding.arms import DecodeSettings, seed_by_lot
 from app.errors import checked
 from app.prompts import FRAMINGS, MAX_PROMPT_CHARACTERS, clean, frame
 from app.settings import Settings
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         DecodeSettings,
         top_p=options.top_p,
         temperature=options.temperature,
-        seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
+        seed=seed_by_lot() if options.seed is None else options.seed,
         max_new_tokens=options.max_new_tokens,
     )
     services = build(Settings(), options.model)

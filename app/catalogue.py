@@ -115,6 +115,10 @@ class Catalogue:
         What was changed has to be approved anew before everybody sees it.
 
         Args:
+            name: as people see it, 60 characters at most.
+            principle, framing: see `prompts.frame`.
+            ratio: the strength that suits it, 0 to 10.
+            rater: whose it is.
             weight, mix: several principles at once: the weight of this one, and the others as {text, framing, weight}.
             offered: whether it may be everybody's, once the owner of the page has agreed.
 

@@ -1,4 +1,7 @@
-"""The exceptions that a person can do something about. Every message names the value received, the bound and the way out."""
+"""The exceptions that a person can do something about. Every message names the value received, the bound and the way out.
+
+Whoever raises or shows them imports this; it knows nothing of them.
+"""
 
 from typing import Any, TypeVar
 
@@ -70,12 +73,13 @@ def checked(kind: type[Checked], /, **values: Any) -> Checked:
         return kind(**values)
     except ValidationError as error:
         faults = (
-            f"{'.'.join(map(str, e['loc']))} is {_short(e.get('input'))}: {e['msg'][:1].lower()}{e['msg'][1:]}"
+            f"{'.'.join(map(str, e['loc']))} is {short(e.get('input'))}: {e['msg'][:1].lower()}{e['msg'][1:]}"
             for e in error.errors()
         )
         raise InputError("; ".join(faults)) from error
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as an error names it, whatever it is: as Python writes it, 60 characters at most or their number."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"

@@ -1,4 +1,7 @@
-"""The statistics that stand at once, however many votes there are: the database's counts and Wilson's intervals."""
+"""The statistics that stand at once, however many votes there are: the database's counts and Wilson's intervals.
+
+Knows the tallies and the figures; no page, no model and no single vote.
+"""
 
 from collections.abc import Iterable
 

@@ -72,6 +72,7 @@ class Insights:
         Args:
             persona: None is all, "" those principles that were written on the spot.
             study: its name or id; empty is all.
+            blind_only: leave out votes that saw which arm was which.
 
         Raises:
             NotFoundError: nobody has voted on this persona yet, or there is no such study.

@@ -1,4 +1,7 @@
-"""The statistics that take seconds to minutes: intervals over raters, regression, Bradley-Terry, agreement. From the database to figures."""
+"""The statistics that take seconds to minutes: intervals over raters, regression, Bradley-Terry, agreement. From the database to figures.
+
+Knows what was judged and the statistics; no page and no model.
+"""
 
 import math
 import time

@@ -37,8 +37,10 @@ def find(catalogue: Catalogue, words: str = "", tag: str = "", rater: str = "") 
     """The personas that a rater may choose: those in which every word stands, then some that are near in meaning.
 
     Args:
+        catalogue: all personas.
         words: anything typed; empty finds all.
         tag: only personas listed under it; empty for all.
+        rater: who looks, since some may be theirs alone.
 
     Raises:
         InputError: the words are too long.

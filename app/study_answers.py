@@ -15,9 +15,8 @@ from storage.studies import StudyTable
 logger = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 3600.0  # of one item: visitors in the same batch may make it slow, and a cut answer is no answer
-VISITORS_FIRST_SECONDS = (
-    20.0  # so long one item waits for visitors at the most: where they never end, a study still gets on
-)
+# So long one item waits for visitors at the most: where they never end, a study still gets on.
+VISITORS_FIRST_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 30.0  # another process may have made a study
 ASKER = "study"
 

@@ -5,12 +5,11 @@ Who has a shell on the machine is the owner, so no token is asked for here.
 
 import argparse
 import json
-import random
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from app.decoding.arms import DecodeSettings
+from app.decoding.arms import DecodeSettings, seed_by_lot
 from app.errors import checked
 from app.settings import Settings
 
@@ -65,7 +64,7 @@ def create(options: argparse.Namespace) -> int:
         ratio=options.ratio,
         top_p=options.top_p,
         temperature=options.temperature,
-        seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
+        seed=seed_by_lot() if options.seed is None else options.seed,
         max_new_tokens=options.max_new_tokens,
     )
     prompts = read_study_prompts(options.prompts)

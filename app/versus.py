@@ -1,6 +1,7 @@
 """The use case *compare two versions*: one prompt, one arm, two adapter versions side by side, blind if wanted, stored as a round.
 
-A side's name is its arm with the version that answered, as `baseline @ v3`; the statistics of votes call it the same.
+A side's name is its arm with the version that answered, as `baseline @ v3`; the statistics of votes call it the same. It knows
+comparisons and rounds; no tensors and no page.
 """
 
 import random

@@ -33,9 +33,8 @@ class DatabaseFile:
     def keep_open(self) -> None:
         """Holds the file open from now on, without any lock: whoever closes it as the last one writes its whole log back, ten times what a vote costs."""
         self._kept = sqlite3.connect(self.path, check_same_thread=False)
-        self._kept.execute(
-            "select count(*) from sqlite_master"
-        ).fetchall()  # a connection that never read holds nothing
+        # A connection that never read holds nothing.
+        self._kept.execute("select count(*) from sqlite_master").fetchall()
 
     @contextmanager
     def write(self) -> Iterator[Database]:

@@ -13,9 +13,8 @@ from filelock import FileLock, Timeout
 
 from storage.files import whole_file
 
-LARGEST = (
-    4 * 2**20
-)  # bytes; the Hub keeps text files of under 10 MB in git itself, where they can be diffed and squashed
+# Bytes; the Hub keeps text files of under 10 MB in git itself, where they can be diffed and squashed.
+LARGEST = 4 * 2**20
 
 
 class LogFolder:

@@ -114,9 +114,8 @@ def _stored(db: Database, kind: str, key: Key) -> dict[str, Any] | None:
 def _put(db: Database, kind: str, key: Key, row: dict[str, Any]) -> None:
     for column in TABLES[kind].parsed:
         json.loads(row[column])
-    if kind == "personas" and not isinstance(
-        json.loads(row.get("mix", "[]")), list
-    ):  # lines of an older program have no mix
+    # Lines of an older program have no mix.
+    if kind == "personas" and not isinstance(json.loads(row.get("mix", "[]")), list):
         raise ValueError("the mix of a persona is a list")
     if kind == "votes" and row["choice"] not in CHOICES:
         raise ValueError(f"{row['choice']!r} is no choice")

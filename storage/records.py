@@ -118,8 +118,9 @@ class Version:
     """One adapter and how it was made. `scope` is a persona id, or "" for all. `metrics` is what was measured.
 
     parent: the version that was in use for the scope when this one was made, that it was compared with and would replace; "" is
-        the original model, None not known. Training itself starts from the base, not from the parent.
-    reference: the policy that the objective measured against: "base", or "" where nothing was trained here.
+        the original model, None not known. A refresh starts from the base, or from the parent where its reference is "previous".
+    reference: the policy that the objective measured against, see `RefreshSettings`: "base", "previous" or "ema"; "" where nothing
+        was trained here.
     origin: "refresh", "online" or "upload".
     rater: whose own it is, so that nobody else may use it; "" is the page's.
     """

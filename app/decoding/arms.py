@@ -1,5 +1,6 @@
-"""The arms of a comparison as data: which contexts an arm reads and how their logits become one distribution."""
+"""The arms of a comparison as data: which contexts an arm reads and how their logits become one distribution. Knows no model and no text."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,6 +55,11 @@ class DecodeSettings(BaseModel):
     guide_weight: float = Field(1.0, ge=0, le=5, allow_inf_nan=False)
     guide_top_k: int = Field(10, ge=1, le=256)
     best_of_count: int = Field(4, ge=2, le=32)
+
+
+def seed_by_lot() -> int:
+    """A seed for whoever gives none; short enough to be told and typed again."""
+    return random.SystemRandom().randrange(2**31)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Batches:
         self._adapters = [self._adapters[row] for row in rows]
 
     def join(self, other: "Batches") -> None:
-        """As `Batch.join`, each batch with that of the same adapter."""
+        """Puts the rows of another one below these, each batch with that of the same adapter; see `Batch.joining`."""
         shared = self._batches.keys() & other._batches.keys()
         # Where memory runs out, it does so before anything has changed.
         joined = [self._batches[wanted].joining(other._batches[wanted]) for wanted in shared]

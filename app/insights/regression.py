@@ -9,9 +9,8 @@ from scipy.stats import norm, t
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 FEWEST_OF_EACH = 5  # of wins and of losses: below, a fit says next to nothing
-STEEPEST = (
-    8.0  # log-odds of a coefficient, of standardised size; beyond, the outcome is as good as told by it (separation)
-)
+# Log-odds of a coefficient, of standardised size; beyond, the outcome is as good as told by it (separation).
+STEEPEST = 8.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Many answers at once from one policy, as rows of one batch. It knows token ids; it knows no texts and no preferences."""
+"""Many answers at once from one policy, as rows of one batch. It knows token ids; it knows no texts and no preferences.
+
+A loop beside that of `app.decoding.engine`, for answers that are learnt from and not shown: all are of one arm, so one call makes the
+distributions of all rows, and the token that ends an answer is a part of it, which a comparison's events do not tell.
+"""
 
 from collections.abc import Generator
 

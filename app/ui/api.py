@@ -1,6 +1,5 @@
 """The named endpoints with plain typed parameters, for `gradio_client` and plain HTTP. Thin: checks and work are the use cases'."""
 
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.compare import VOTED_ARMS, Comparison, Principle, Progress, Request
-from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.decoding.arms import ARM_NAMES, DecodeSettings, seed_by_lot
 from app.errors import InputError, PlumblineError, checked
 from app.label import rater_of
 from app.refresh.trainer import RefreshSettings
@@ -80,9 +79,7 @@ def add_endpoints(services: Services) -> None:
                 "max_new_tokens": max_new_tokens,
                 "kl_budget": kl_budget or None,
             }
-            settings = checked(
-                DecodeSettings, **values, seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed
-            )
+            settings = checked(DecodeSettings, **values, seed=seed_by_lot() if seed == -1 else seed)
             if persona:
                 services.catalogue.seen(persona, rater_of(rater))
             asked = [*([{"text": principle, "framing": framing}] if principle else ()), *(principles or ())]

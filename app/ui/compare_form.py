@@ -1,6 +1,5 @@
 """What is asked and how, on the tab *Compare*: persona, prompt, strength and the folded settings. Knows no round and no answer."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import gradio as gr
 
 from app.catalogue import AnyPersona
 from app.compare import Request, principles_of
-from app.decoding.arms import DecodeSettings
+from app.decoding.arms import DecodeSettings, seed_by_lot
 from app.errors import PlumblineError, checked
 from app.prompts import frame
 from app.services import Services
@@ -206,7 +205,7 @@ def request_of(
         top_p=top_p,
         kl_budget=budget or None,
         max_new_tokens=length,
-        seed=random.SystemRandom().randrange(2**31) if seed is None or seed == -1 else seed,
+        seed=seed_by_lot() if seed is None or seed == -1 else seed,
     )
     principles = principles_in(principle, framing, mixed)
     is_unchanged = persona != OWN and principles == principles_of(services.catalogue.get(persona))

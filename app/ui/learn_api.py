@@ -1,13 +1,12 @@
 """The endpoints of the learning room beside `/refresh`: what choices teach, and two versions side by side. Thin."""
 
-import random
 from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
 from app.compare import Principle, Request
-from app.decoding.arms import DecodeSettings
+from app.decoding.arms import DecodeSettings, seed_by_lot
 from app.errors import checked
 from app.label import rater_of
 from app.services import Services
@@ -73,7 +72,7 @@ def add_learn_endpoints(services: Services) -> None:
             settings = checked(
                 DecodeSettings,
                 temperature=temperature,
-                seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed,
+                seed=seed_by_lot() if seed == -1 else seed,
                 max_new_tokens=max_new_tokens,
             )
             request = checked(

@@ -31,6 +31,7 @@ def build_model_picker(
     Args:
         services: the use cases.
         demo: the page that it stands on.
+        rater: the secret that the browser keeps.
         menus: what else on the page depends on the model.
         refreshed: returns their updates.
     """

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import gradio as gr
 from gradio.components.api_component import Api
 
-from app.errors import InputError
+from app.errors import InputError, short
 
 LARGEST_NUMBER = 2**64
 MOST_NESTED = 32
@@ -103,7 +103,7 @@ def _checked(name: str, value: Any, field: Field) -> Any:
         return [] if kind == "array" else None  # a field on the page that was emptied or never filled
     if not fits(schema, value):
         wanted = _wanted(schema)
-        raise InputError(f"{name} is {_short(value)}: it must be {wanted}")
+        raise InputError(f"{name} is {short(value)}: it must be {wanted}")
     return value
 
 
@@ -135,8 +135,3 @@ def _names(function: Callable[..., Any], fields: Sequence[Field]) -> list[str]:
     named = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     labels = [str(getattr(field, "label", None) or "a value") for field in fields]
     return [*named, *labels[len(named) :]][: len(fields)]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"

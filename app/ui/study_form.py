@@ -1,12 +1,11 @@
 """The part *Make a study* of the tab Label, for the owner of the page: prompts, personas, two arms; all studies, and how to close one. Layout and wiring."""
 
-import random
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.decoding.arms import OFFERED_ARMS, DecodeSettings
+from app.decoding.arms import OFFERED_ARMS, DecodeSettings, seed_by_lot
 from app.errors import PlumblineError, checked
 from app.services import Services
 from app.study_prompts import read_study_prompts
@@ -108,7 +107,7 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
         try:
             settings = checked(
                 DecodeSettings, ratio=ratio, temperature=temperature, max_new_tokens=length,
-                seed=random.SystemRandom().randrange(2**31) if seed in (None, -1) else seed,
+                seed=seed_by_lot() if seed in (None, -1) else seed,
             )  # fmt: skip
             made = services.studies.create(
                 called, _prompts(typed, path), asked_as, (one, two), overlap=int(overlap or 0), repeat=repeat, settings=settings,

@@ -1,6 +1,5 @@
 """Two versions answer the same prompt side by side; which is which is told after the vote. Layout and wiring only."""
 
-import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.compare import Progress, Request
-from app.decoding.arms import ARM_NAMES, DecodeSettings
+from app.decoding.arms import ARM_NAMES, DecodeSettings, seed_by_lot
 from app.errors import PlumblineError
 from app.label import rater_of
 from app.services import Services
@@ -84,9 +83,7 @@ def build_versus_section(
         yield {**off, start: gr.Button(interactive=False), round_id: "", panes: "", status: render.status("Writing …")}
         idle = {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
         try:
-            settings = DecodeSettings(
-                temperature=0.0 if greedy else TEMPERATURE, seed=random.SystemRandom().randrange(2**31)
-            )
+            settings = DecodeSettings(temperature=0.0 if greedy else TEMPERATURE, seed=seed_by_lot())
             request = Request(
                 messages=(("user", prompt),), persona=persona, arms=(arm,), settings=settings, blind=blind
             )
