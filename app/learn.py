@@ -6,7 +6,7 @@ Here model and storage meet; it knows neither SQL nor Gradio.
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
@@ -258,7 +258,7 @@ class Learn:
         # All pairs of a round share its prompt, and so its side of the split.
         parts = ((training, False), (learnt.rated, False), (held_out, True))
         rounds = {p.round: is_aside for part, is_aside in parts for p in part if p.round}
-        made = replace(self._record(outcome, scope, settings, current or ""), rater=rater)
+        made = self._record(outcome, scope, settings, current or "", rater)
         self._store.add_version(made, publish=passed, rounds=rounds)
         yield outcome
 
@@ -280,7 +280,7 @@ class Learn:
             answers.append(self.model.decode(ids))
         return answers
 
-    def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings, parent: str) -> Version:
+    def _record(self, outcome: Outcome, scope: str, settings: RefreshSettings, parent: str, rater: str) -> Version:
         metrics = {
             key: value
             for key, value in asdict(outcome).items()
@@ -300,6 +300,7 @@ class Learn:
             reason=outcome.reason,
             parent=parent,
             reference=settings.reference,
+            rater=rater,
         )
 
 

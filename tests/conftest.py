@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: tiny models on disk, and no reach to any hub."""
+"""Fixtures shared by the tests: tiny models on disk, an empty store, a whole product over them, and no reach to any hub."""
 
 import os
 
@@ -8,8 +8,15 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from app.catalogue import Catalogue
+from app.embedding import Embedder
 from app.model import LanguageModel
+from app.services import Services, build
+from app.settings import Settings
+from personas import load_library
+from storage.store import Store
 from tests.models import CONFIGS, save_tiny_model
 
 
@@ -36,3 +43,28 @@ def tiny_model(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) ->
 def llama(tiny_folders: dict[str, Path]) -> LanguageModel:
     """The tiny Llama, freshly loaded."""
     return LanguageModel.load(str(tiny_folders["llama"]))
+
+
+@pytest.fixture
+def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
+    """The product on the tiny Llama and an empty data folder, `tmp_path / "data"`, without an owner's token."""
+    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
+
+
+@pytest.fixture
+def guarded(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
+    """The same with "the owner's" as the owner's token."""
+    token = SecretStr("the owner's")
+    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu", admin_token=token))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store in `tmp_path` itself."""
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def catalogue(store: Store) -> Catalogue:
+    """The library's personas, and nobody's own."""
+    return Catalogue(load_library(), store, Embedder())

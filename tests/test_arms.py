@@ -1,6 +1,5 @@
 """Arms beyond the three where people choose them: best of n in a comparison, what is refused, and studies of any two arms."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +11,11 @@ from app.compare import Comparison, Principle, Progress, Request
 from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, DecodeSettings
 from app.errors import InputError
 from app.prompts import frame
-from app.services import Services, build
-from app.settings import Settings
+from app.services import Services
 from app.ui import compare_panes, render
 from app.ui.arms_choice import chosen_arms
 
 SETTINGS = {"temperature": 0.9, "max_new_tokens": 10, "seed": 3, "best_of_count": 3}
-
-
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
 
 
 def begin(services: Services, **values: Any) -> Comparison:

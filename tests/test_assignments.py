@@ -25,11 +25,6 @@ ROOT = Path(__file__).parent.parent
 LONG_AGO = "2020-01-01T00:00:00.000+00:00"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
-
-
 def tasks(store: Store, study: Study) -> list[dict[str, Any]]:
     """Every assignment of a study with its item's persona and prompt and the arm that was shown first, in the order of handing out."""
     query = """

@@ -22,11 +22,6 @@ ANN, BOB, EVE = (rater_of(f"secret of {name}") for name in ("ann", "bob", "eve")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
-
-
-@pytest.fixture
 def bans(store: Store) -> Bans:
     return Bans(store, lambda token: None)
 

@@ -24,11 +24,6 @@ HANG = 600.0
 PROMPT = "Why is the sky blue?"
 
 
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
 class Gate:
     """Lets the model do so many forwards, then holds it until it is opened; counts them."""
 

@@ -31,19 +31,6 @@ HANG = 600.0
 QUICK = RefreshSettings(epochs=3, learning_rate=0.01)
 
 
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
-@pytest.fixture
-def guarded(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    settings = Settings(
-        data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu", admin_token=SecretStr("the owner's")
-    )
-    return build(settings)
-
-
 def clear_pairs(count: int = 10) -> list[Pair]:
     return [make_pair([{"role": "user", "content": f"Question {number}?"}], GOOD, BAD) for number in range(count)]
 
@@ -279,6 +266,7 @@ def test_without_an_owners_token_anyone_may(tiny_folders: dict[str, Path], tmp_p
     services = build(Settings(data=tmp_path, model=str(tiny_folders["llama"]), device="cpu", admin_token=token))
     services.learn.authorise("")
     services.learn.use("", "none")
+    assert services.authority.is_open
 
 
 def test_rollback_to_an_older_version_and_to_the_original(services: Services):

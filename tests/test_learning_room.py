@@ -29,11 +29,6 @@ from tests.rounds import BAD, GOOD, add_choice
 SHORT = DecodeSettings(temperature=0, max_new_tokens=8)
 
 
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
 def made(services: Services, version: str, parent: str | None = "", publish: bool = False) -> None:
     """A version that answers differently from the original model."""
     model = services.model

@@ -147,10 +147,14 @@ def test_whoever_waits_as_long_as_told_is_let_in_and_a_second_less_is_too_short(
 
 
 def test_nothing_is_counted_where_nobody_visits():
+    counting = limits(votes="1/hour", at_once=1)
+    with visiting(Visit(counting, HOME)):
+        spend("votes", "ann")
     for _ in range(100):
         spend("votes", "ann")
     with at_once("ann"), at_once("ann"):
         pass
+    assert {state.kind: state.used for state in counting.describe()}["votes"] == 1, "the visit's own one"
 
 
 def test_a_use_case_counts_for_whoever_visits(tmp_path):

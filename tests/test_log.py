@@ -18,7 +18,7 @@ from storage.records import SavedPersona, Vote
 from storage.store import Store
 from tests.rounds import a_round, add_choice
 
-EARLY, LATER, LATEST = (f"2026-01-0{day}T00:00:00.000+00:00" for day in (1, 2, 3))
+EARLY, LATER = (f"2026-01-0{day}T00:00:00.000+00:00" for day in (1, 2))
 
 
 def noted(store: Store) -> list[Event]:

@@ -33,11 +33,6 @@ REQUEST = Request(
 HUB_ID = "tiny/llama"
 
 
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
 def answered(services: Services) -> dict[str, list[int]]:
     comparison = services.compare.start(REQUEST, "me")
     *_, last = services.compare.run(comparison)

@@ -323,11 +323,6 @@ def test_settings_out_of_bounds_are_refused(values):
 # --- the use case
 
 
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
 def outcome_of(services, annotator=None, settings=QUICK, **values):
     given = {"prompts": PROMPTS, **values}
     *_, outcome = services.online.run(judge(annotator), PRINCIPLE, settings=settings, **given)

@@ -19,16 +19,6 @@ TOKEN = "the owner's"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
-
-
-@pytest.fixture
-def catalogue(store: Store) -> Catalogue:
-    return Catalogue(load_library(), store, Embedder())
-
-
-@pytest.fixture
 def offers(store: Store) -> PersonaOffers:
     def authorise(token: str) -> None:
         if token != TOKEN:

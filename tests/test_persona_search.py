@@ -2,13 +2,11 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from app.catalogue import MOST_MIXED, Catalogue
 from app.compare import Principle, principles_of
-from app.embedding import Embedder
 from app.errors import InputError
 from app.persona_search import OWN, SHARED, common_tags, find, similar
 from app.ui import persona_render
@@ -18,16 +16,6 @@ from storage.store import Store
 
 HOSTILE = "<img src=x onerror=alert(1)> ${7*7} \"'"
 MIXED = [{"text": "Be kind.", "framing": "principle", "weight": -0.5}]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
-
-
-@pytest.fixture
-def catalogue(store: Store) -> Catalogue:
-    return Catalogue(load_library(), store, Embedder())
 
 
 def ids(found: list) -> list[str]:

@@ -26,11 +26,6 @@ SECRETS = ("reason-4711", "rewritten-4711", "Annabel-4711", "asked-4711", "chip-
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
-
-
-@pytest.fixture
 def raters(store: Store, tmp_path: Path) -> Raters:
     return Raters(store, tmp_path, read_consent(None))
 

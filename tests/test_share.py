@@ -19,11 +19,6 @@ HOSTILE = '<img src=x onerror="hacked()">'
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
-
-
-@pytest.fixture
 def share(store: Store) -> Share:
     return Share(store)
 

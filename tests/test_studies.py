@@ -32,11 +32,6 @@ PROMPTS = ["Why is the sky blue?", "How do I make tea?", "Where is the sea?"]
 SHORT = DecodeSettings(max_new_tokens=6, seed=11, temperature=0.9)
 
 
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
 def create(services: Services, **values: Any) -> Study:
     given = {"name": "tea", "prompts": PROMPTS, "personas": ["pirate"], "arms": ARMS, "settings": SHORT, "repeat": 0.0}
     return services.studies.create(**{**given, **values})

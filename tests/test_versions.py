@@ -15,7 +15,6 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from pydantic import SecretStr
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -39,19 +38,6 @@ from tests.test_learn import QUICK, clear_pairs, compared, files, held_adapters,
 ROOT = Path(__file__).parent.parent
 TOKEN = "the owner's"
 HOSTILE = "</td><script>alert(1)</script>|\n# `x` [a](b)"
-
-
-@pytest.fixture
-def services(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
-
-
-@pytest.fixture
-def guarded(tiny_folders: dict[str, Path], tmp_path: Path) -> Services:
-    settings = Settings(
-        data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu", admin_token=SecretStr(TOKEN)
-    )
-    return build(settings)
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """Visits: counted from the stored votes of one rater and session, over when nothing was labelled for half an hour."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from app.visits import BREAK_AFTER_LABELS, BREAK_AFTER_MINUTES, ENDS_AFTER_MINUTES, Visit, Visits
 from storage.records import Vote
@@ -11,11 +8,6 @@ from storage.store import Store
 from tests.rounds import a_round
 
 BEGIN = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
 
 
 def label(
