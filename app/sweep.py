@@ -16,7 +16,7 @@ from app.decoding.streaming import TextStream
 from app.errors import InputError
 from app.limits import spend
 from app.model import LanguageModel
-from app.refresh.answers import row_logps
+from app.refresh.answers import fidelities
 from app.serving import Place
 from app.worker import Worker
 
@@ -91,16 +91,10 @@ class Sweep:
         scores = self._worker.call(partial(self._scores, comparison.contexts, written))
         yield [Point(v, s.text, *score) for v, s, score in zip(values, streams, scores, strict=True)]
 
-    @torch.inference_mode()
     def _scores(self, contexts: list[list[int]], written: list[list[int]]) -> list[tuple[float | None, float | None]]:
-        # One forward of two rows an answer: after the plain prompt, and after the one with the principle.
-        rows = [(context, answer) for answer in written if answer for context in contexts]
-        found = iter(row_logps(self._model, rows, None).view(-1, 2).tolist() if rows else [])
-        scores: list[tuple[float | None, float | None]] = []
-        for answer in written:
-            plain, led = next(found) if answer else (None, None)
-            scores.append(((led - plain) / len(answer), plain / len(answer)) if answer else (None, None))
-        return scores
+        plain, led = contexts
+        found = iter(fidelities(self._model, [(plain, led, answer) for answer in written if answer]))
+        return [next(found) if answer else (None, None) for answer in written]
 
 
 def _arms(over: str, settings: DecodeSettings, weights: torch.Tensor) -> list[Arm]:

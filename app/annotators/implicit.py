@@ -3,14 +3,11 @@
 It knows token ids through `app.model` only, and calls it on the thread of whoever asks: the one that owns the model.
 """
 
-import torch
-from torch import Tensor
-
 from app.annotators.preference import Cost, Preference, by_scores
 from app.errors import InputError
 from app.model import LanguageModel
 from app.prompts import Message, with_system
-from app.refresh.trainer import row_logps
+from app.refresh.answers import fidelities
 
 
 class ImplicitJudge:
@@ -43,18 +40,11 @@ class ImplicitJudge:
         # The same system text on both sides, as in `app.prompts`: the ratio then holds the principle and nothing else.
         led = self._model.chat_ids(with_system(messages, principle))
         plain = self._model.chat_ids(with_system(messages))
-        led_logps, plain_logps = self._logps([(c, a) for c in (led, plain) for a in answers]).view(2, 2)
-        lengths = torch.tensor([max(1, len(answer)) for answer in answers])
-        scores = ((led_logps - plain_logps) / lengths).tolist()
-        return by_scores(*scores, Cost(forwards=1))
-
-    @torch.inference_mode()
-    def _logps(self, rows: list[tuple[list[int], list[int]]]) -> Tensor:
-        # Summed log-probabilities of the answers of (context, answer) rows, shape (rows,), on the CPU.
-        longest = max(len(context) + len(answer) for context, answer in rows)
+        longest = max(map(len, (led, plain))) + max(map(len, answers))
         if longest > self._model.context_length:
             raise InputError(
                 f"the prompt with an answer is {longest} tokens long; the judge {self._model.name!r} reads "
                 f"{self._model.context_length}: shorten the prompt or the answers"
             )
-        return row_logps(self._model, rows, self._adapter).cpu()
+        (first_score, _), (second_score, _) = fidelities(self._model, [(plain, led, a) for a in answers], self._adapter)
+        return by_scores(first_score, second_score, Cost(forwards=1))

@@ -6,7 +6,6 @@ A judge of pairs is in `pairing`. None of them knows which contestant wrote what
 import re
 from collections.abc import Callable
 
-import torch
 import yaml
 
 from app.embedding import Embedder
@@ -16,7 +15,7 @@ from app.evaluation.plan import Written
 from app.evaluation.questions import Case
 from app.model import LanguageModel
 from app.prompts import contexts
-from app.refresh.answers import row_logps
+from app.refresh.answers import fidelities
 from app.starter import CORPUS_FOLDER, STARTER_FOLDER
 from app.starter.compose import repeats_itself
 from app.starter.dataset import Corpus
@@ -97,23 +96,20 @@ def by_likelihood(model: LanguageModel) -> Score:
     not know the model.
     """
 
-    @torch.inference_mode()
     def score(cases: list[Case], answers: list[Written]) -> Scores:
         ids = [model.answer_ids(answer.text) if answer.text.strip() else [] for answer in answers]
         chats = [contexts([{"role": "user", "content": case.prompt}], [case.principle.text]) for case in cases]
-        # Of each answer two rows: after the prompt alone, and after the one with the principle.
-        rows = [[(model.chat_ids(chat), ids[i]) for chat in both] for i, both in enumerate(chats)]
+        rows = [(*map(model.chat_ids, both), ids[i]) for i, both in enumerate(chats)]
         fits = [
             i
-            for i, both in enumerate(rows)
-            if ids[i] and max(len(context) + len(ids[i]) for context, _ in both) <= model.context_length
+            for i, (plain, led, answer) in enumerate(rows)
+            if answer and max(len(plain), len(led)) + len(answer) <= model.context_length
         ]
         found: Scores = [{"implicit": None, "natural": None} for _ in cases]
         for start in range(0, len(fits), ANSWERS_AT_ONCE):
             part = fits[start : start + ANSWERS_AT_ONCE]
-            logps = row_logps(model, [row for i in part for row in rows[i]], None).view(-1, 2).tolist()
-            for i, (plain, led) in zip(part, logps, strict=True):
-                found[i] = {"implicit": (led - plain) / len(ids[i]), "natural": plain / len(ids[i])}
+            for i, (implicit, natural) in zip(part, fidelities(model, [rows[i] for i in part]), strict=True):
+                found[i] = {"implicit": implicit, "natural": natural}
         return found
 
     return score

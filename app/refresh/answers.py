@@ -93,6 +93,27 @@ def row_logps(model: LanguageModel, rows: list[tuple[list[int], list[int]]], ada
     return _summed(model, [(context, [answer]) for context, answer in rows], adapter)
 
 
+@torch.inference_mode()
+def fidelities(
+    model: LanguageModel, rows: list[tuple[list[int], list[int], list[int]]], adapter: str | None = None
+) -> list[tuple[float, float]]:
+    """How well answers follow a principle, and how natural they are without it, by a model's own likelihoods, in one forward.
+
+    Args:
+        model, adapter: who judges; without an adapter the original model.
+        rows: token ids of the chat without the principle, of the chat with it, and of the answer.
+
+    Returns:
+        Of each row `(log p(y | led) - log p(y | plain)) / tokens of y` and `log p(y | plain) / tokens of y`, nats a token.
+    """
+    if not rows:
+        return []
+    both = [(context, answer) for plain, led, answer in rows for context in (plain, led)]
+    found = row_logps(model, both, adapter).view(-1, 2).tolist()
+    lengths = [max(1, len(answer)) for _, _, answer in rows]
+    return [((led - plain) / n, plain / n) for (plain, led), n in zip(found, lengths, strict=True)]
+
+
 def _summed(model: LanguageModel, rows: list[tuple[list[int], list[list[int]]]], adapter: str | None) -> Tensor:
     packed = pack(rows, model.pad_id, model.device)
     logits = model.logits_at(

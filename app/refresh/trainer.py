@@ -14,7 +14,7 @@ import torch
 
 from app.model import LanguageModel
 from app.refresh import processes
-from app.refresh.answers import EncodedPair, encode, logps, margins, row_logps
+from app.refresh.answers import EncodedPair, encode, logps, margins
 from app.refresh.learner import Learner, Step, count_above_zero, share_above_zero
 from app.refresh.refresh_settings import RefreshSettings
 
@@ -28,7 +28,6 @@ __all__ = [
     "follow",
     "logps",
     "margins",
-    "row_logps",
     "share_above_zero",
     "train",
 ]
