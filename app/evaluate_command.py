@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.decoding.arms import BEST_OF, DecodeSettings
+from app.decoding.arms import DecodeSettings
 from app.errors import InputError, checked
 from app.settings import Settings
 
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace, services: "Services", settings: DecodeSettings) -> "Plan":
     from dataclasses import replace
 
-    from app.evaluation.contestants import Contestant, distinct, parse_all
+    from app.evaluation.contestants import BEST_OF_N, Contestant, distinct, parse_all
     from app.evaluation.plan import Plan
 
     def resolved(texts: list[str]) -> list[Contestant]:
@@ -121,7 +121,7 @@ def _plan(options: argparse.Namespace, services: "Services", settings: DecodeSet
     against = [one.name for one in resolved(options.against)] if options.against else names[:1]
     if unknown := [name for name in against if name not in names]:
         raise InputError(f"{unknown[0]!r} is to be compared with and takes no part; the arms are {', '.join(names)}")
-    choosing = {"endpoint"} & set(options.judges) | {one.annotator for one in contestants if one.arm == BEST_OF}
+    choosing = {"endpoint"} & set(options.judges) | {one.annotator for one in contestants if one.arm == BEST_OF_N}
     return Plan(
         model=services.model.name,
         revision=services.model.revision,

@@ -8,10 +8,10 @@ import torch
 
 from app.annotators.preference import Annotator
 from app.best_of import best_of
-from app.decoding.arms import BEST_OF, DecodeSettings, build_arms
+from app.decoding.arms import DecodeSettings, build_arms
 from app.decoding.engine import Engine
 from app.decoding.run import Run
-from app.evaluation.contestants import Contestant
+from app.evaluation.contestants import BEST_OF_N, Contestant
 from app.evaluation.plan import Written
 from app.evaluation.questions import Case
 from app.model import LanguageModel
@@ -42,7 +42,7 @@ def answer(
         InputError: a prompt is too long.
     """
     settings = contestant.settings(settings).model_copy(update={"no_repeat_ngram": model.no_repeat_ngram})
-    if contestant.arm == BEST_OF:
+    if contestant.arm == BEST_OF_N:
         return (yield from _best(model, contestant, batch, settings, adapter, annotator))
     runs = [_run(model, contestant, case, settings) for case in batch]
     engine = Engine(model.forward_with, model.device, model.joins, at_once=len(runs))

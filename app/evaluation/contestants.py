@@ -6,12 +6,14 @@ Knows names and bounds; no model and no text.
 import itertools
 from dataclasses import dataclass, field
 
-from app.decoding.arms import BEST_OF, OFFERED_ARMS, DecodeSettings
+from app.decoding.arms import ALL_ARMS, DecodeSettings
 from app.errors import InputError, checked
 
+SAID_BY_COUNT = "best_of_count"  # would be a second word for the same
+BEST_OF_N = "best_of_n"
+ARMS = (*ALL_ARMS, BEST_OF_N)
 UNTOLD = ("baseline", "adapter_guided")  # arms that never read the principle
 ONE_FOR_ALL = ("seed", "max_new_tokens", "no_repeat_ngram")  # settings in which nobody may differ
-SAID_BY_COUNT = "best_of_count"  # would be a second word for the same
 BEST_OF_TEMPERATURE = 0.7  # greedy answers would all be the same
 RATIO_UNDER_A_BUDGET = 10.0  # where only a budget is given, the budget decides
 STRENGTHS = ("ratio", "amulet_alpha", "guide_weight")
@@ -37,7 +39,7 @@ class Contestant:
     def name(self) -> str:
         """What it is called in every table."""
         options = [f"{key}={value:g}" for key, value in sorted(self.changes.items())]
-        if self.arm == BEST_OF:
+        if self.arm == BEST_OF_N:
             options = [f"count={self.count}", f"annotator={self.annotator}", *options]
         return " ".join([self.arm, *options, *(["@", self.adapter] if self.adapter else [])])
 
@@ -51,7 +53,7 @@ class Contestant:
     def strength(self) -> str:
         """The number that tells it from the others of its family; "" where there is none."""
         found = [f"{self.changes[key]:g}" for key in STRENGTHS if key in self.changes]
-        return str(self.count) if self.arm == BEST_OF else " ".join(found)
+        return str(self.count) if self.arm == BEST_OF_N else " ".join(found)
 
     @property
     def told(self) -> bool:
@@ -64,7 +66,7 @@ class Contestant:
         Raises:
             InputError: a value is out of bounds.
         """
-        sampled = {"temperature": BEST_OF_TEMPERATURE} if self.arm == BEST_OF and common.temperature == 0 else {}
+        sampled = {"temperature": BEST_OF_TEMPERATURE} if self.arm == BEST_OF_N and common.temperature == 0 else {}
         return checked(DecodeSettings, **{**common.model_dump(), **sampled, **self.changes})
 
 
@@ -76,8 +78,8 @@ def parse(text: str) -> list[Contestant]:
     """
     words, _, adapter = text.partition("@")
     arm, *options = words.split() or [""]
-    if arm not in OFFERED_ARMS:
-        raise InputError(f"the arm is {arm[:40]!r} in {text[:60]!r}; it must be one of {', '.join(OFFERED_ARMS)}")
+    if arm not in ARMS:
+        raise InputError(f"the arm is {arm[:40]!r} in {text[:60]!r}; it must be one of {', '.join(ARMS)}")
     values = {key: given.split(",") for key, given in (_option(option, arm, text) for option in options)}
     adapter = "" if adapter.strip() == "none" else adapter.strip()
     return [
@@ -88,7 +90,7 @@ def parse(text: str) -> list[Contestant]:
 
 def _option(option: str, arm: str, text: str) -> tuple[str, str]:
     key, equals, given = option.partition("=")
-    own = ("count", "annotator") if arm == BEST_OF else ()
+    own = ("count", "annotator") if arm == BEST_OF_N else ()
     allowed = [*own, *(name for name in DecodeSettings.model_fields if name not in (*ONE_FOR_ALL, SAID_BY_COUNT))]
     if not equals or key not in allowed:
         raise InputError(f"{option[:40]!r} in {text[:60]!r} is no setting of {arm}; there are {', '.join(allowed)}")
@@ -103,7 +105,7 @@ def _made(arm: str, values: dict[str, str], adapter: str, text: str) -> Contesta
         raise InputError(f"{text[:60]!r} gives a value that is no number ({error})") from error
     if "kl_budget" in changes:
         changes.setdefault("ratio", RATIO_UNDER_A_BUDGET)
-    count = int(changes.pop("count", 8 if arm == BEST_OF else 1))
+    count = int(changes.pop("count", 8 if arm == BEST_OF_N else 1))
     found = Contestant(arm, changes, adapter, count, annotator)
     found.settings(DecodeSettings())
     return found

@@ -11,10 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.annotators.preference import Annotator
-from app.decoding.arms import BEST_OF
 from app.errors import InputError
 from app.evaluation.answering import answer
-from app.evaluation.contestants import Contestant
+from app.evaluation.contestants import BEST_OF_N, Contestant
 from app.evaluation.journal import Journal
 from app.evaluation.pairing import judge_pairs
 from app.evaluation.plan import Outcome, Plan, Progress, Written
@@ -85,7 +84,7 @@ def evaluate(
         for batch in batches[contestant.name]:
             key = _key(contestant.name, *_asked(contestant, batch))
             if key not in folder.answers.done:
-                annotator = annotators[contestant.annotator] if contestant.arm == BEST_OF else None
+                annotator = annotators[contestant.annotator] if contestant.arm == BEST_OF_N else None
                 adapter = load(contestant.adapter)
                 written = yield from answer(model, contestant, batch, plan.settings, adapter, annotator)
                 folder.answers.add(key, [asdict(one) for one in written])
