@@ -17,6 +17,8 @@ from app.refresh.pairs import make_pair, make_rated, split
 from app.refresh.refresh_settings import RefreshSettings
 from app.refresh.rewards import Rewarded, brevity, readability, rewards_of
 from app.refresh.rows import reward_sentence, training_rows
+from app.services import build
+from app.settings import Settings
 from storage.records import Vote
 from storage.store import Store
 from tests.rounds import BAD, GOOD, a_round, add_choice
@@ -147,6 +149,11 @@ def test_both_bad_and_rewritten_answers_come_from_the_store_once(tmp_path):
         ("Question 1 of pirate?", BAD, False, False, "pirate-1"),
         ("Question 4?", "Ahoy, the sky", True, True, "edited"),
     }
+
+
+@pytest.fixture
+def services(tiny_folders, tmp_path):
+    return build(Settings(data=tmp_path / "data", model=str(tiny_folders["llama"]), device="cpu"))
 
 
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if OBJECTIVES[name].likelihood])
