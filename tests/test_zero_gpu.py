@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import pytest
 from app.compare import Principle, Request
 from app.decoding.arms import DecodeSettings
 from app.services import Services, build
+from app.serving import Serving
 from app.settings import Settings
+from app.worker import Worker
+from app.zero_gpu import LentServing, LentWorker
 from tests.rounds import add_choice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,6 +145,14 @@ def answered(services: Services, adapter: str = "none", **changes: Any) -> dict[
     comparison = services.compare.start(REQUEST.model_copy(update={"adapter": adapter, **changes}), "me")
     *_, last = services.compare.run(comparison)
     return {arm: answer.token_ids for arm, answer in last.answers.items()}
+
+
+@pytest.mark.parametrize(("usual", "lent"), [(Serving, LentServing), (Worker, LentWorker)])
+def test_what_is_lent_offers_whatever_a_use_case_may_ask_of_the_usual_one(usual: type, lent: type):
+    only_the_line_asks = {"spawn"}
+    offered = {name: getattr(usual, name) for name in vars(usual) if not name.startswith("_")}
+    for name in offered.keys() - only_the_line_asks:
+        assert list(signature(offered[name]).parameters) == list(signature(getattr(lent, name)).parameters), name
 
 
 @pytest.fixture(scope="module")
