@@ -17,6 +17,7 @@ KINDS = {
     "studies": 1,  # id
     "study_items": 2,  # study, position
     "raters": 1,  # id
+    "bans": 1,  # rater
     "personas": 1,  # id
     "rounds": 1,  # id
     "votes": 2,  # round, rater

@@ -64,18 +64,21 @@ class Outbox:
     # --- on and off
 
     def turn_on(self, dataset: str) -> None:
-        """From now on every change is noted; for a dataset that is new here all rows that there are, too."""
+        """From now on every change is noted; all rows that there are, too, for a dataset that is new here, and of kinds that were not noted
+        before.
+        """
         with self._database.write() as db:
             known = next(db["sync"].rows, None)
-            _drop_triggers(db)
-            for kind in KINDS:
-                _make_triggers(db, kind)
-            if known is None or known["dataset"] != dataset:
+            noted = {trigger.name for trigger in db.triggers}
+            if is_new := known is None or known["dataset"] != dataset:
                 db["sync"].upsert(
                     {"id": 1, "dataset": dataset, "last_synced": "", "fault": "", "unreadable": 0}, pk="id"
                 )
                 db.execute("delete from outbox")
-                for kind in KINDS:
+            _drop_triggers(db)
+            for kind in KINDS:
+                _make_triggers(db, kind)
+                if is_new or f"outbox_{kind}_insert" not in noted:
                     db.execute(
                         f"insert into outbox (at, kind, key) select {NOW}, '{kind}', {_key(kind, 't')} from {kind} t"
                     )
@@ -192,10 +195,12 @@ def _key(kind: str, row: str) -> str:
 
 def _make_triggers(db: Database, kind: str) -> None:
     told = [f"[{column.name}]" for column in db[kind].columns if column.name not in TABLES[kind].own]
-    # Other triggers write what means nothing elsewhere; that is no change.
-    for event, row in (("insert", "new"), (f"update of {', '.join(told)}", "new"), ("delete", "old")):
+    old, new = (", ".join(f"{row}.{column}" for column in told) for row in ("old", "new"))
+    # Other triggers write what means nothing elsewhere, or a row as it is (a ban does, to count votes anew); that is no change.
+    changed = f"when ({old}) is not ({new})"
+    for event, row, when in (("insert", "new", ""), ("update", "new", changed), ("delete", "old", "")):
         db.execute(
-            f"create trigger outbox_{kind}_{event.split()[0]} after {event} on {kind} begin "
+            f"create trigger outbox_{kind}_{event} after {event} on {kind} {when} begin "
             f"insert into outbox (at, kind, key) values ({NOW}, '{kind}', {_key(kind, row)}); end"
         )
 

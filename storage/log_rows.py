@@ -39,6 +39,7 @@ TABLES = {
     "studies": Table(("{row}.id",), "id = ?", parsed=("arms", "settings")),
     "study_items": Table(("{row}.study", "{row}.position"), "study = ? and position = ?", ("id",), ("messages",)),
     "raters": Table(("{row}.id",), "id = ?"),
+    "bans": Table(("{row}.rater",), "rater = ?"),
     "personas": Table(("{row}.id",), "id = ?"),
     "rounds": Table(("{row}.id",), "id = ?", ("item",), ("principles", "messages", "settings")),
     "votes": Table(("{row}.round", "{row}.rater"), "round = ? and rater = ?", ("id", "counts"), ("chips",)),
@@ -133,7 +134,7 @@ def _put(db: Database, kind: str, key: Key, row: dict[str, Any]) -> None:
     if stored is None:
         db[kind].insert(values)
     elif changed := {name: value for name, value in values.items() if stored[name] != value}:
-        db[kind].update(stored["id"], changed)
+        db[kind].update(stored[db[kind].pks[0]], changed)
     if _stored(db, kind, key) is None:
         raise ValueError("the row is another than its key says")
     if kind == "rounds" and stored is None:

@@ -14,10 +14,11 @@ import pytest
 from pydantic import ValidationError
 
 from app.__main__ import main
-from app.errors import HubError, InputError
+from app.errors import HubError, InputError, NotAllowedError
 from app.hub import Sync
 from app.settings import Settings
 from app.ui.sync_line import sync_line
+from storage.bans import BanTable
 from storage.database import now
 from storage.log_outbox import SyncState
 from storage.records import Vote
@@ -97,6 +98,30 @@ def test_labels_come_back_to_a_wiped_disk(hub: HubServer, replica: Callable):
     assert again.status().waiting == 0
     # What came from the dataset is not sent there again.
     assert len(hub.lines(DATASET)) == 7
+
+
+def test_a_ban_outlives_a_wiped_disk_and_ends_everywhere_once_it_is_lifted(hub: HubServer, replica: Callable):
+    store, sync = started(*replica("a"))
+    for number in range(2):
+        add_choice(store, number)
+    BanTable(store.database).ban("ann", "turned every choice round")
+    sync.now()
+    wiped, again = started(*replica("wiped"))
+    assert wiped.votes() == [] and wiped.count_decisive() == 0
+    with pytest.raises(NotAllowedError, match="turned every choice round"):
+        BanTable(wiped.database).refuse("ann")
+    BanTable(wiped.database).ban("ann", "still does")
+    again.now()
+    sync.replay()
+    with pytest.raises(NotAllowedError, match="still does"):
+        BanTable(store.database).refuse("ann")
+    assert BanTable(wiped.database).lift("ann")
+    again.now()
+    sync.replay()
+    BanTable(store.database).refuse("ann")
+    assert store.count_decisive() == wiped.count_decisive() == 2
+    third, _ = started(*replica("third"))
+    assert third.count_decisive() == 2
 
 
 def test_the_server_begins_by_itself_and_gives_what_it_has_when_it_ends(hub: HubServer, replica: Callable):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.bans import BanTable
 from storage.database import now
 from storage.log import KINDS, Event, Log, parse
 from storage.log_folder import LARGEST, LogFolder
@@ -62,6 +63,7 @@ def fill(store: Store) -> None:
         )
     store.vote(Vote("of-the-item", "ann", "first", "because \u2028 of tea", 1.5, "1", chips=("truer",)))
     store.save_persona(SavedPersona("poet", "ann", "Poet", "Rhyme.", "principle", 1.0))
+    BanTable(store.database).ban("eve", "turned every choice round")
 
 
 def dump(store: Store) -> dict[str, list[dict]]:
@@ -114,6 +116,34 @@ def test_what_there_was_before_is_noted_once_when_the_sync_is_turned_on(store: S
     assert len(noted(store)) == len(first)
     outbox.turn_off()
     assert outbox.state().waiting == 0 and outbox.state().dataset == ""
+
+
+def test_what_a_newer_program_notes_is_noted_with_what_there_was_before(store: Store):
+    outbox = Outbox(store.database)
+    outbox.turn_on("o/d")
+    with store.database.write() as db:  # as a program left it that knew nothing of bans
+        for event in ("insert", "update", "delete"):
+            db.execute(f"drop trigger outbox_bans_{event}")
+    fill(store)
+    outbox.sent(10**6, deletes=False)
+    for _ in range(2):
+        outbox.turn_on("o/d")
+        assert [event.key for event in noted(store)] == [("eve",)]
+
+
+def test_a_ban_and_its_end_are_noted_and_not_the_votes_that_are_counted_anew(store: Store):
+    outbox, bans = Outbox(store.database), BanTable(store.database)
+    outbox.turn_on("o/d")
+    add_choice(store, 1)
+    (batch,) = outbox.batches(0)
+    outbox.sent(batch.last, deletes=False)
+    bans.ban("ann", "")
+    assert store.votes() == [] and [(e.kind, e.key) for e in noted(store)] == [("bans", ("ann",))]
+    bans.ban("ann", "again and again")
+    (event,) = noted(store)
+    assert event.row["reason"] == "again and again"
+    bans.lift("ann")
+    assert len(store.votes()) == 1 and [(e.kind, e.row) for e in noted(store)] == [("bans", None)]
 
 
 def test_a_number_is_not_used_twice_after_all_was_sent(store: Store):
