@@ -112,6 +112,8 @@ def build_study_form(services: Services, rater: gr.BrowserState, again: dict[str
                 DecodeSettings, ratio=ratio, temperature=temperature, max_new_tokens=length,
                 seed=random.SystemRandom().randrange(2**31) if seed in (None, -1) else seed,
             )  # fmt: skip
+            for persona in asked_as:
+                services.catalogue.seen(persona, rater_of(secret))
             made = services.studies.create(
                 called, _prompts(typed, path), asked_as, (one, two), overlap=int(overlap or 0), repeat=repeat, settings=settings,
                 adapter=None if source == "published" else source, token=token, far_first=far_first,
