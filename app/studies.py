@@ -12,7 +12,7 @@ from app.catalogue import Catalogue
 from app.compare import Compare
 from app.decoding.arms import DecodeSettings
 from app.embedding import Embedder
-from app.errors import InputError
+from app.errors import InputError, NotFoundError
 from app.far_first import far_first
 from app.prompts import MAX_PROMPT_CHARACTERS, Message, clean
 from app.raters import Raters
@@ -285,8 +285,11 @@ class Studies:
         )
 
     def _persona_name(self, persona_id: str) -> str:
-        persona = self._catalogue.all().get(persona_id)
-        return persona.name if persona else persona_id
+        """Also of somebody's own one: who made the study has shown it to the raters."""
+        try:
+            return self._catalogue.get(persona_id).name
+        except NotFoundError:
+            return persona_id  # deleted meanwhile
 
     def _adapter(self, adapter: str | None, personas: list[str]) -> str:
         if adapter is not None:

@@ -15,14 +15,18 @@ from storage.store import Store
 
 PAGE = 20
 NOT_VOTED = "none"
+# A side of a comparison of two versions is called by its arm and version, as `baseline @ v3`, and then the round itself names none.
+NAME, BETWEEN = "r.{side}_arm", " @ "
+ARM = f"case instr({NAME}, '{BETWEEN}') when 0 then {NAME} else substr({NAME}, 1, instr({NAME}, '{BETWEEN}') - 1) end"
+VERSION = f"case instr({NAME}, '{BETWEEN}') when 0 then coalesce(r.adapter, '') else substr({NAME}, instr({NAME}, '{BETWEEN}') + {len(BETWEEN)}) end"
 FROM = """
     from rounds r left join study_items i on i.id = r.item left join studies s on s.id = i.study
 """
 CONDITIONS = {
     "persona": "r.persona = :persona",
     "study": "s.name = :study",
-    "arm": ":arm in (r.first_arm, r.second_arm)",
-    "version": "r.adapter = :version",
+    "arm": f":arm in ({ARM.format(side='first')}, {ARM.format(side='second')})",
+    "version": f":version in ({VERSION.format(side='first')}, {VERSION.format(side='second')})",
     "rater": "exists (select 1 from votes v where v.round = r.id and substr(v.rater, 1, length(:rater)) = :rater)",
     "choice": "exists (select 1 from votes v where v.round = r.id and v.choice = :choice)",
     "words": f"r.id in (select round from texts where id in ({HITS}))",
@@ -35,7 +39,8 @@ WITHOUT_VOTE = "not exists (select 1 from votes v where v.round = r.id)"
 class Wanted:
     """Which rounds; all that is asked for has to hold. None asks for nothing.
 
-    persona, version: "" is a principle in the asker's own words, and the original model.
+    persona: "" is a principle in the asker's own words.
+    version: one that answered either side; "" is the original model.
     study: by name.
     choice: a choice that one of its votes has, or `NOT_VOTED`.
     arm: one of the two that were shown.
@@ -56,7 +61,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Entry:
-    """A round in a list. `choices` are those of its votes, by side, in the order in which they came."""
+    """A round in a list. `choices` are those of its votes, by side, in the order in which they came; `versions` see `versions_of`."""
 
     id: str
     created: str
@@ -65,7 +70,7 @@ class Entry:
     prompt: str
     first_arm: str
     second_arm: str
-    version: str
+    versions: tuple[str, ...]
     choices: tuple[str, ...]
 
 
@@ -115,15 +120,25 @@ def page(database: DatabaseFile, wanted: Wanted, number: int = 0) -> Page:
         number = max(0, min(number, (found - 1) // PAGE))
         rows = db.query(
             f"""
-            select r.id, r.created, r.persona, coalesce(s.name, '') as study, r.first_arm, r.second_arm, r.adapter as version,
+            select r.id, r.created, r.persona, coalesce(s.name, '') as study, r.first_arm, r.second_arm, r.adapter,
                 json_extract(r.messages, '$[#-1].content') as prompt,
                 (select json_group_array(choice) from (select choice from votes where round = r.id order by id)) as choices
             {FROM} {where} order by {order} limit {PAGE} offset :offset
             """,
             {**values, "offset": number * PAGE},
         )
-        entries = tuple(Entry(**{**row, "choices": tuple(json.loads(row["choices"]))}) for row in rows)
+        entries = tuple(_entry(row) for row in rows)
     return Page(entries, number, found)
+
+
+def versions_of(first_arm: str, second_arm: str, adapter: str) -> tuple[str, ...]:
+    """The versions that answered a round, "" for the original model: one, or where two were compared one a side."""
+    return tuple(dict.fromkeys(arm.partition(BETWEEN)[2] or adapter for arm in (first_arm, second_arm)))
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    versions = versions_of(row["first_arm"], row["second_arm"], row.pop("adapter") or "")
+    return Entry(**{**row, "versions": versions, "choices": tuple(json.loads(row["choices"]))})
 
 
 def opened(store: Store, round_id: str) -> Opened:
@@ -152,5 +167,10 @@ def choices_to_filter(database: DatabaseFile) -> dict[str, list[str]]:
         return {
             "persona": [row[0] for row in db.execute("select distinct persona from rounds order by 1")],
             "study": [row[0] for row in db.execute("select name from studies order by 1")],
-            "version": [row[0] for row in db.execute("select distinct adapter from rounds order by 1")],
+            "version": [
+                row[0]
+                for row in db.execute(
+                    f"select {VERSION.format(side='first')} from rounds r union select {VERSION.format(side='second')} from rounds r order by 1"
+                )
+            ],
         }

@@ -124,6 +124,26 @@ def test_a_round_opens_with_everything_that_made_it(store: Store, data: Data):
         data.opened("nowhere")
 
 
+def test_rounds_of_two_versions_are_found_by_both_and_say_so(store: Store, data: Data):
+    duels = {"d1": ("baseline", "baseline @ v3"), "d2": ("linear_aligned @ v4", "linear_aligned @ v3*1.5")}
+    for id_, (first, second) in duels.items():
+        texts = answers(**{first: GOOD, second: BAD})
+        store.add_round(a_round(id_, "Two?", first_arm=first, second_arm=second, answers=texts))
+    found = {v: [entry.id for entry in data.find(Wanted(version=v)).entries] for v in ("", "v3", "v4", "v3*1.5", "v")}
+    assert found == {"": ["d1", "r2", "r1", "r0"], "v3": ["d1", "r4", "r3"], "v4": ["d2"], "v3*1.5": ["d2"], "v": []}
+    assert choices_to_filter(store.database)["version"] == ["", "v3", "v3*1.5", "v4"]
+    by_arm = {
+        arm: [entry.id for entry in data.find(Wanted(arm=arm, words="two")).entries]
+        for arm in ("baseline", "linear_aligned")
+    }
+    assert by_arm == {"baseline": ["d1"], "linear_aligned": ["d2"]}
+
+    listed = data.find(Wanted(words="two"))
+    assert [entry.versions for entry in listed.entries] == [("v4", "v3*1.5"), ("", "v3")]
+    assert "original, v3" in data_render.listed(listed, {})
+    assert "the original model, v3" in data_render.opened(data.opened("d1"), {})
+
+
 def test_markup_stays_text(store: Store, data: Data):
     """Of the asker, of the model, of the rater, of the owner and of a file."""
     round_ = a_round(

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.decoding.arms import DecodeSettings
+from app.decoding.amulet import step_size
+from app.decoding.arms import OFFERED_ARMS, DecodeSettings
 from app.decoding.streaming import TextStream, pieces
+from app.ui import render
+from app.ui.compare_panes import open_panes
 from app.ui.pull_render import KL_STEPS, SHIFT_TIMES, Pull, plumb, sparkline, tokens
 
 HOSTILE = '<img src=x onerror="hacked()"> & \'"</span>'
@@ -113,6 +116,19 @@ def test_the_line_has_a_point_a_token_and_says_where_it_is_highest():
 )
 def test_the_plumb_hangs_straight_for_the_plain_answer_and_leans_with_the_steps(steps: float, degrees: str):
     assert f"rotate({degrees} 16 0)" in plumb(steps)
+
+
+def test_every_arm_has_its_plumb_line_and_what_it_leads_to():
+    panes = open_panes({}, OFFERED_ARMS, {"ratio": 1.5, "guide_weight": 0.5, "amulet_steps": 1, "amulet_eta": 0.5})
+    # Amulet with one round by hand: (alpha 2 + 0) / (lambda 2 + 1 / 0.5) = 0.5, one step beyond asked.
+    assert {pane.arm: pane.steps for pane in panes} == {
+        "baseline": 0, "principle_prompted": 1, "linear_aligned": 2.5, "amulet": 1.5, "adapter_guided": 0.5, "best_of_n": 1
+    }  # fmt: skip
+    shown = render.panes(panes)
+    assert shown.count('class="pl-plumb"') == len(OFFERED_ARMS)
+    assert shown.count("towards what was learnt") == 1 and "Pull: 1 step towards the principle" in shown
+    (older,) = open_panes({}, ("amulet",), {"ratio": 2.0})
+    assert older.steps == pytest.approx(1 + step_size(2.0, 2.0, 10.0, 60))
 
 
 def test_a_real_comparison_tells_one_piece_a_trace(llama):

@@ -1,35 +1,55 @@
 """Comparisons and stored rounds as panes, and the sentences around them. Values in, values out: no Gradio, no HTML."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from app.compare import VOTED_ARMS, Comparison, Progress
-from app.decoding.arms import BEST_OF, OFFERED_ARMS
+from app.decoding.amulet import step_size
+from app.decoding.arms import BEST_OF, OFFERED_ARMS, DecodeSettings
 from app.decoding.streaming import pieces
 from app.traces import described
 from app.ui.pull_render import Pull
 from app.ui.render import ARM_EXPLANATIONS, ARM_TITLES, Pane, arm_title
 from storage.records import Answer, Round
 
-ALIGNED = "linear_aligned"
+ALIGNED, GUIDED = "linear_aligned", "adapter_guided"
 HIDDEN = "One of the two ways of answering. Which one is shown after your choice."
 CHOICES = {"first": "First is better", "second": "Second is better", "tie": "Equally good", "both_bad": "Both are bad"}
 
 
+def steps_of(settings: Mapping[str, Any]) -> dict[str, float]:
+    """Where each arm stands on the way from plain (0) over asked (1), see `Pane.steps`.
+
+    Args:
+        settings: of `DecodeSettings`, as rounds keep them; what an older round does not name is the usual.
+    """
+    used = {**DecodeSettings().model_dump(), **settings}
+    game = step_size(used["amulet_alpha"], used["amulet_lambda"], used["amulet_eta"], used["amulet_steps"])
+    aligned = 1.0 + used["ratio"]
+    guided = used["guide_weight"]
+    return {"baseline": 0.0, "principle_prompted": 1.0, ALIGNED: aligned, "amulet": 1.0 + game, GUIDED: guided, BEST_OF: 1.0}  # fmt: skip
+
+
 def open_panes(
-    answers: dict[str, Answer], arms: tuple[str, ...], ratio: float, picked: str = "", pull: Pull | None = None
+    answers: dict[str, Answer],
+    arms: tuple[str, ...],
+    settings: Mapping[str, Any],
+    picked: str = "",
+    pull: Pull | None = None,
 ) -> list[Pane]:
-    """The panes of arms that are not hidden; `pull` is of the aligned one."""
-    steps = {"baseline": 0.0, "principle_prompted": 1.0, ALIGNED: 1.0 + ratio, BEST_OF: 1.0}
+    """The panes of arms that are not hidden; `pull` is of the aligned one, `settings` see `steps_of`."""
+    steps, kinds = steps_of(settings), {arm: arm.partition(" @ ")[0] for arm in arms}
     return [
         Pane(
             arm_title(arm),
-            ARM_EXPLANATIONS.get(arm.partition(" @ ")[0], ""),
+            ARM_EXPLANATIONS.get(kinds[arm], ""),
             answers.get(arm),
             arm,
             arm == picked,
-            steps.get(arm.partition(" @ ")[0]),
+            steps.get(kinds[arm]),
             pull if arm == ALIGNED else None,
+            towards="what was learnt" if kinds[arm] == GUIDED else "the principle",
         )
         for arm in arms
     ]
@@ -39,7 +59,10 @@ def running_panes(comparison: Comparison, progress: Progress) -> list[Pane]:
     """The panes of a comparison on its way; of a blind one nothing but the texts, in their hidden order."""
     if not comparison.request.blind:
         return open_panes(
-            progress.answers, comparison.arms, comparison.request.settings.ratio, pull=pull_so_far(progress)
+            progress.answers,
+            comparison.arms,
+            comparison.request.settings.model_dump(),
+            pull=pull_so_far(progress),
         )
     sides = (comparison.first_arm, comparison.second_arm)
     return [
@@ -75,7 +98,7 @@ def revealed_panes(round_: Round, choice: str, pull: Pull | None = None) -> list
         else tuple(dict.fromkeys((*OFFERED_ARMS, *round_.answers)))
     )
     arms = tuple(arm for arm in order if arm in round_.answers)
-    return open_panes(round_.answers, arms, round_.settings.get("ratio", 0.0), picked, pull)
+    return open_panes(round_.answers, arms, round_.settings, picked, pull)
 
 
 def vote_label(choice: str, blind: bool, voted: tuple[str, ...] = VOTED_ARMS) -> str:

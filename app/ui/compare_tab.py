@@ -121,7 +121,7 @@ def build_compare_tab(
             finished, whole = told.running_panes(comparison, progress), None
         else:
             whole = told.whole_pull(progress, asked_of.model.decode)
-            finished = told.open_panes(progress.answers, comparison.arms, request.settings.ratio, pull=whole)
+            finished = told.open_panes(progress.answers, comparison.arms, request.settings.model_dump(), pull=whole)
         yield {
             **idle,
             **{button: gr.Button(interactive=True) for button in (bar.again, *votes.values())},
@@ -201,7 +201,7 @@ def _worked_example() -> list[render.Pane]:
     pull = pull_render.Pull(
         shown.pieces, [token["shift"] for token in shown.told], [token["kl"] for token in shown.told], shown.told
     )
-    return told.open_panes(shown.answers, ARM_NAMES, shown.ratio, pull=pull)
+    return told.open_panes(shown.answers, ARM_NAMES, {"ratio": shown.ratio}, pull=pull)
 
 
 def _with_card(services: Services, persona_id: str, prompt: str) -> Any:

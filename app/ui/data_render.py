@@ -6,7 +6,7 @@ from html import escape
 
 from app.import_pairs import ImportReport
 from app.ui.render import FINISHED, arm_title, status
-from storage.browse import Entry, Opened, Page
+from storage.browse import Entry, Opened, Page, versions_of
 from storage.imported import Source
 from storage.records import Round, Vote
 
@@ -29,7 +29,7 @@ def listed(page: Page, persona_names: dict[str, str]) -> str:
             _short(entry.prompt),
             _persona(entry.persona, persona_names),
             _arms(entry),
-            entry.version or "original",
+            _versions(entry.versions, "original"),
             ", ".join(judged(choice, entry.first_arm, entry.second_arm) for choice in entry.choices) or "none yet",
             entry.study,
         )
@@ -52,7 +52,10 @@ def opened(found: Opened, persona_names: dict[str, str]) -> str:
         ("Study", found.study or "none"),
         ("Principles", "\n".join(f"{p['text']} (weight {p['weight']:g})" for p in round_.principles) or "none"),
         ("Model (revision)", f"{round_.model} ({round_.model_revision or 'not known'})"),
-        ("Adapter version", round_.adapter or "the original model"),
+        (
+            "Adapter version",
+            _versions(versions_of(round_.first_arm, round_.second_arm, round_.adapter), "the original model"),
+        ),
         ("Decode settings", json.dumps(round_.settings, ensure_ascii=False)),
         (
             "Sides",
@@ -143,6 +146,10 @@ def _vote(vote: Vote, found: Opened) -> tuple[str, ...]:
 
 def _arms(entry: Entry) -> str:
     return f"{arm_title(entry.first_arm)}, {arm_title(entry.second_arm)}"
+
+
+def _versions(versions: Iterable[str], original: str) -> str:
+    return ", ".join(version or original for version in versions)
 
 
 def _persona(persona: str, names: dict[str, str]) -> str:

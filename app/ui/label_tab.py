@@ -272,7 +272,7 @@ def build_label_tab(services: Services, rater: gr.BrowserState, tab: gr.Tab) -> 
 
     again = {"fn": arrive, "inputs": [*place, gr.State(""), rater], "outputs": moving, **quiet}
     build_raters_section(services, rater, again)
-    build_study_form(services, again)
+    build_study_form(services, rater, again)
 
 
 TEXT_OF_SIDE = """side => document.querySelectorAll('#label-task .pl-two .pl-text')[{first: 0, second: 1}[side]]?.textContent ?? ''"""

@@ -94,15 +94,16 @@ def legend() -> str:
     )
 
 
-def plumb(steps: float) -> str:
+def plumb(steps: float, towards: str = "the principle") -> str:
     """A plumb line that hangs where the arm stands on the way from plain to aligned, `l_0 + steps (l_p - l_0)`.
 
     Args:
         steps: 0 is the plain model, 1 the asked one, `1 + ratio` the aligned one.
+        towards: what `l_p` follows.
     """
     angle = -6 * max(0.0, min(steps, 8.0))
     return (
-        f'<svg class="pl-plumb" viewBox="0 0 72 60" role="img" aria-label="Pull: {steps:g} steps towards the principle">'
+        f'<svg class="pl-plumb" viewBox="0 0 72 60" role="img" aria-label="Pull: {steps:.3g} step{"" if steps == 1 else "s"} towards {escape(towards)}">'
         '<line class="pl-hang" x1="16" y1="0" x2="16" y2="58"/>'
         f'<g transform="rotate({angle:.1f} 16 0)"><line x1="16" y1="0" x2="16" y2="43"/><path d="M11 41h10l-1.5 7-3.5 10-3.5-10z"/></g></svg>'
     )

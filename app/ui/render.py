@@ -46,6 +46,7 @@ class Pane:
     """One answer as it is shown. `arm` is empty while a blind round hides it, and then nothing of it is in the markup.
 
     steps: where the arm stands on the way from plain (0) over asked (1) to aligned (1 + ratio); None where that is hidden.
+    towards: what the way leads to.
     pull: how far the principle moved every token; None where it was not traced.
     """
 
@@ -56,6 +57,7 @@ class Pane:
     picked: bool = False
     steps: float | None = None
     pull: Pull | None = None
+    towards: str = "the principle"
 
 
 def panes(items: list[Pane]) -> str:
@@ -91,7 +93,7 @@ def _pane(pane: Pane) -> str:
         foot = "" if going_on else f"<span>{_foot(pane)}</span>{COPY}"
     return (
         f'<section class="{classes}" aria-label="{escape(pane.title)}"><div class="pl-title"><h3>{escape(pane.title)}{term}</h3>'
-        f"{'' if pane.steps is None else pull_render.plumb(pane.steps)}</div>"
+        f"{'' if pane.steps is None else pull_render.plumb(pane.steps, pane.towards)}</div>"
         f'<p class="pl-what">{escape(pane.what)}</p>{text}{"" if pane.pull is None else pull_render.sparkline(pane.pull)}'
         f'<div class="pl-foot">{foot}</div></section>'
     )

@@ -66,6 +66,8 @@ def add_study_endpoints(services: Services) -> None:
                 seed=seed,
                 max_new_tokens=max_new_tokens,
             )
+            for persona in personas:
+                services.catalogue.seen(str(persona), "")  # a call has no rater: nobody's own persona is shown by it
             study = services.studies.create(
                 str(name),
                 [str(prompt) for prompt in prompts],

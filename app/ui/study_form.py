@@ -7,17 +7,19 @@ import gradio as gr
 
 from app.decoding.arms import OFFERED_ARMS, DecodeSettings, seed_by_lot
 from app.errors import PlumblineError, checked
+from app.label import rater_of
 from app.services import Services
 from app.study_prompts import read_study_prompts
 from app.ui import label_render, render
 from app.ui.render import ARM_TITLES
 
 
-def build_study_form(services: Services, again: dict[str, Any]) -> None:
+def build_study_form(services: Services, rater: gr.BrowserState, again: dict[str, Any]) -> None:
     """Lays out the form and wires it.
 
     Args:
         services: the use cases.
+        rater: the secret that the browser keeps; one's own personas can be asked with.
         again: the event, as keywords, that brings the room up to date after a study was made or closed.
     """
     usual = DecodeSettings()
@@ -94,21 +96,23 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
             close = gr.Button("Close it: no more labels", scale=0, min_width=240, elem_id="study-close")
         overview = gr.HTML(label_render.studies(services.studies.all(), "", links=True), elem_id="study-overview")
 
-    def refreshed() -> dict[Any, Any]:
+    def refreshed(secret: str) -> dict[Any, Any]:
         return {
-            personas: gr.Dropdown(_personas(services)),
+            personas: gr.Dropdown(_personas(services, rater_of(secret))),
             version: gr.Dropdown(_versions(services)),
             chosen: gr.Dropdown(_open_studies(services), value=None),
             overview: label_render.studies(services.studies.all(), "", links=True),
         }
 
     def make(token: str, called: str, typed: str, path: str | None, asked_as: list[str], one: str, two: str, overlap: float, repeat: float,
-             far_first: bool, ratio: float, temperature: float, length: int, seed: float | None, source: str) -> dict[Any, Any]:  # fmt: skip
+             far_first: bool, ratio: float, temperature: float, length: int, seed: float | None, source: str, secret: str) -> dict[Any, Any]:  # fmt: skip
         try:
             settings = checked(
                 DecodeSettings, ratio=ratio, temperature=temperature, max_new_tokens=length,
                 seed=seed_by_lot() if seed in (None, -1) else seed,
             )  # fmt: skip
+            for persona in asked_as:
+                services.catalogue.seen(persona, rater_of(secret))
             made = services.studies.create(
                 called, _prompts(typed, path), asked_as, (one, two), overlap=int(overlap or 0), repeat=repeat, settings=settings,
                 adapter=None if source == "published" else source, token=token, far_first=far_first,
@@ -117,9 +121,9 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
         except PlumblineError as error:
             return {line: render.failure(error)}
         text = f"The study {made.name} is made; its answers are being written from now on, and labelling can begin with the first."
-        return {line: render.status(text), name: "", prompts: "", file: None, **refreshed()}
+        return {line: render.status(text), name: "", prompts: "", file: None, **refreshed(secret)}
 
-    def end(study_id: str | None, token: str) -> dict[Any, Any]:
+    def end(study_id: str | None, token: str, secret: str) -> dict[Any, Any]:
         try:
             services.studies.close(study_id or "", token)
         except PlumblineError as error:
@@ -128,12 +132,12 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
             line: render.status(
                 "The study is closed: it hands nothing out any more; whoever labelled in it may see what was which."
             ),
-            **refreshed(),
+            **refreshed(secret),
         }
 
     quiet = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     lists = [personas, version, chosen, overview]
-    section.expand(refreshed, None, lists, **quiet)
+    section.expand(refreshed, rater, lists, **quiet)
     fields = [
         token,
         name,
@@ -150,14 +154,15 @@ def build_study_form(services: Services, again: dict[str, Any]) -> None:
         length,
         seed,
         version,
+        rater,
     ]
     # In the queue: the order by meaning reads every prompt first.
     create.click(make, fields, [line, name, prompts, file, *lists], **{**quiet, "queue": True}).then(**again)
-    close.click(end, [chosen, token], [line, *lists], **quiet).then(**again)
+    close.click(end, [chosen, token, rater], [line, *lists], **quiet).then(**again)
 
 
-def _personas(services: Services) -> list[tuple[str, str]]:
-    return [(persona.name, id_) for id_, persona in services.catalogue.all().items()]
+def _personas(services: Services, rater: str = "") -> list[tuple[str, str]]:
+    return [(persona.name, id_) for id_, persona in services.catalogue.all(rater).items()]
 
 
 def _versions(services: Services) -> list[tuple[str, str]]:

@@ -87,6 +87,7 @@ def build_versus_section(
             request = Request(
                 messages=(("user", prompt),), persona=persona, arms=(arm,), settings=settings, blind=blind
             )
+            asked_as = services.catalogue.seen(persona, rater_of(secret)).name
             versus = services.versus  # another model may take over meanwhile
             duel = versus.start(request, one, other, rater_of(secret))
             yield {round_id: duel.round_id, stop: gr.Button(interactive=True)}
@@ -100,7 +101,7 @@ def build_versus_section(
         except PlumblineError as error:
             yield {**idle, status: render.failure(error)}
             return
-        question = f"Which answer is better as {services.catalogue.get(persona).name}?"
+        question = f"Which answer is better as {asked_as}?"
         on = {button: gr.Button(interactive=True) for button in votes.values()}
         yield {**idle, **on, finished_at: time.monotonic(), status: render.status(question)}
 
@@ -120,7 +121,9 @@ def build_versus_section(
         return gr.Dropdown(_personas(services, rater_of(secret)), **({"value": chosen} if chosen else {}))
 
     def menus(secret: str) -> list[Any]:
-        return [gr.Dropdown(version_menu(services, rater_of(secret))) for _ in range(2)]
+        own = rater_of(secret)
+        versions = [gr.Dropdown(version_menu(services, own)) for _ in range(2)]
+        return [*versions, gr.Dropdown(_personas(services, own))]
 
     def broken() -> list[Any]:
         line = "Something went wrong on our side; nothing was stored. Please try again."
@@ -140,7 +143,7 @@ def build_versus_section(
     stop.click(lambda id_: services.versus.cancel(id_), round_id, None, queue=False, **QUIET)
     for choice, button in votes.items():
         button.click(_with_choice(vote, choice), [round_id, finished_at, rater], outputs, **QUIET)
-    gr.on(changed, menus, rater, [one, other], **QUIET)
+    gr.on(changed, menus, rater, [one, other, persona], **QUIET)
     scope.input(judged_by, [scope, rater], persona, **QUIET)
     return other
 
@@ -151,7 +154,8 @@ def running_panes(duel: Duel, progress: Progress) -> list[render.Pane]:
         return [
             render.Pane(title, HIDDEN, progress.answers[name]) for title, name in zip(TITLES, duel.names, strict=True)
         ]
-    return told.open_panes(progress.answers, duel.names, 0.0)
+    settings = next(iter(duel.sides.values())).request.settings
+    return told.open_panes(progress.answers, duel.names, settings.model_dump())
 
 
 def _personas(services: Services, rater: str = "") -> list[tuple[str, str]]:
