@@ -95,6 +95,7 @@ class Online:
         samples: bool = True,
         pairs: Sequence[Pair] = (),
         rater: str = "",
+        enough: threading.Event | None = None,
     ) -> Iterator[Asking | OnlineStep | OnlineOutcome]:
         """Runs in the background of the model's worker; yields how far the judge is, every step, then the outcome.
 
@@ -110,6 +111,7 @@ class Online:
             samples: whether the outcome shows some prompts that were kept aside; they may be other people's words.
             pairs: choices that there are already, for the methods that learn from such; none on prompts that are kept aside is.
             rater: where given, the version is this rater's own and is never published here.
+            enough: ends the run with the step under way, as a budget would, once it is set.
 
         Raises:
             InputError: too few prompts, or one that does not fit, or the method needs pairs and there are none.
@@ -135,7 +137,18 @@ class Online:
             known = [pair for pair in pairs if pair.messages not in held_out]
             publish = publish and not rater
             steps = partial(
-                self._steps, judge, principle, scope, training, held_out, known, settings, publish, samples, rater
+                self._steps,
+                judge,
+                principle,
+                scope,
+                training,
+                held_out,
+                known,
+                settings,
+                publish,
+                samples,
+                rater,
+                enough,
             )
             told = (Asking, OnlineStep, OnlineOutcome)
             with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
@@ -163,11 +176,12 @@ class Online:
         publish: bool,
         samples: bool,
         rater: str,
+        enough: threading.Event | None,
     ) -> Iterator[Wait | Asking | Judged | OnlineStep | OnlineOutcome | None]:
         run, curve = secrets.token_urlsafe(9), []
         pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="judge") if judge.waits else None
         try:
-            loop = OnlineLoop(self.model, judge.annotator, principle, settings, IN_LOOP, pool)
+            loop = OnlineLoop(self.model, judge.annotator, principle, settings, IN_LOOP, pool, enough)
             for event in loop.run(training, held_out, pairs):
                 if isinstance(event, Judged):
                     self._store.add_ai_votes(

@@ -74,7 +74,9 @@ def test_off_and_two_at_once_are_left_to_peft():
     assert torch.equal(model(inputs), layer.base_layer(inputs))
 
 
-def test_a_model_learns_through_it_and_its_attention_stays_in_float32(llama: LanguageModel, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_learns_through_it_and_its_attention_stays_in_float32(
+    llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
     assert llama._model.config._attn_implementation == IN_FLOAT32
     llama.new_adapter("learns", 4, 0)
     seen: list[torch.dtype] = []
