@@ -241,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sft-weight", type=float, help="how much the likelihood of the chosen answer counts; 0 is the objective alone"
     )
     two.add_argument("--epochs", type=int, help="how often every pair is seen; default: few pairs more often")
+    two.add_argument("--pairs-per-step", type=int, help="the batch, shared out among processes; default 4")
     two.add_argument("--learning-rate", type=float, help="the default suits the starter; larger models want less")
     two.add_argument("--seed", type=int)
     two.add_argument("--with-ai-votes", action="store_true", help="judges' choices, too, beside people's")

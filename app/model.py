@@ -19,9 +19,11 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from app.adapter_blend import add_blend, copy_adapter
+from app.attention import COMMON, IN_FLOAT32, keep_attention_in_float32
 from app.cache import bytes_per_token, joins, new_cache
 from app.errors import InputError, ModelError, first_line
 from app.packed import pack_linears
+from app.packed_lora import pack_adapters
 from app.pretrained import load_pretrained
 from app.prompts import Message
 
@@ -51,6 +53,7 @@ class LanguageModel:
         self.name, self.revision, self.tokenizer = name, revision, tokenizer
         self._model = model.eval().requires_grad_(False)
         pack_linears(self._model)
+        keep_attention_in_float32(self._model)
         self._peft: PeftModel | None = None
         # By name, how to load it again; the longest unasked for first.
         self._loaded: dict[str, Callable[[], None]] = {}
@@ -372,6 +375,7 @@ class LanguageModel:
         # out again by name, and never leaves the model half wrapped.
         if self._peft is None:
             self._peft = get_peft_model(self._model, _lora(1), adapter_name="unused")
+            pack_adapters(self._model)
         return self._peft
 
     def _activate(self, adapter: str | None) -> None:
@@ -396,7 +400,7 @@ def _takes_masks(model: Any) -> bool:
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     return (
         model._supports_attention_backend
-        and model.config._attn_implementation == "sdpa"
+        and model.config._attn_implementation in (COMMON, IN_FLOAT32)
         and set(kinds) == {"full_attention"}
         and not getattr(config, "sliding_window", None)
         and "position_ids" in inspect.signature(model.forward).parameters

@@ -70,6 +70,7 @@ class _Asked:
     publish: bool
     samples: bool
     rater: str
+    enough: threading.Event | None
 
 
 class Online:
@@ -109,6 +110,7 @@ class Online:
         samples: bool = True,
         pairs: Sequence[Pair] = (),
         rater: str = "",
+        enough: threading.Event | None = None,
     ) -> Iterator[Asking | OnlineStep | OnlineOutcome]:
         """Runs in the background of the model's worker; yields how far the judge is, every step, then the outcome.
 
@@ -124,6 +126,7 @@ class Online:
             samples: whether the outcome shows some prompts that were kept aside; they may be other people's words.
             pairs: choices that there are already, for the methods that learn from such; none on prompts that are kept aside is.
             rater: where given, the version is this rater's own and is never published here.
+            enough: ends the run with the step under way, as a budget would, once it is set.
 
         Raises:
             InputError: too few prompts, or one that does not fit, or the method needs pairs and there are none.
@@ -147,7 +150,7 @@ class Online:
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
         try:
             known = [pair for pair in pairs if pair.messages not in held_out]
-            asked = _Asked(judge, principle, scope, settings, publish and not rater, samples, rater)
+            asked = _Asked(judge, principle, scope, settings, publish and not rater, samples, rater, enough)
             steps = partial(self._steps, asked, training, held_out, known)
             told = (Asking, OnlineStep, OnlineOutcome)
             with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
@@ -169,7 +172,7 @@ class Online:
         run, curve, judge = secrets.token_urlsafe(9), [], asked.judge
         pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="judge") if judge.waits else None
         try:
-            loop = OnlineLoop(self.model, judge.annotator, asked.principle, asked.settings, IN_LOOP, pool)
+            loop = OnlineLoop(self.model, judge.annotator, asked.principle, asked.settings, IN_LOOP, pool, asked.enough)
             for event in loop.run(training, held_out, pairs):
                 if isinstance(event, Judged):
                     self._store.add_ai_votes([self._vote(asked, run, judgement) for judgement in event.judgements])

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 PACKED_DTYPES = (torch.float32, torch.bfloat16)
 # oneDNN compiles code for every number of rows and keeps it: a few numbers only, or memory would grow with every new one.
-ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
 # That memory must have room for: packed, and packed the other way round for gradients, each in two dtypes at most.
 COPIES = 4
 
@@ -50,10 +50,14 @@ class Packed:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Shape (..., in) to (..., out); under autocast in its dtype."""
+        dtype = self.packed_dtype(inputs)
+        return self._plain(inputs) if dtype is None else _Linear.apply(inputs.to(dtype), self)
+
+    def packed_dtype(self, inputs: Tensor) -> torch.dtype | None:
+        """In what the packed weights are to be computed with for these inputs; None where the plain layer is the faster or only way."""
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self._weight.dtype
-        if dtype not in PACKED_DTYPES or (dtype == torch.float32 and inputs.numel() == inputs.shape[-1]):
-            return self._plain(inputs)
-        return _Linear.apply(inputs.to(dtype), self)
+        one_row = inputs.numel() == inputs.shape[-1]
+        return None if dtype not in PACKED_DTYPES or (dtype == torch.float32 and one_row) else dtype
 
     def linear(self, inputs: Tensor) -> Tensor:
         """The layer itself, without gradients; the inputs' dtype decides."""

@@ -118,6 +118,20 @@ def test_the_exponent_of_growth():
     assert math.isclose(growth.exponent([{"n": 2, "s": 5.0}, {"n": 8, "s": 5.0}], "n", "s"), 0.0)
 
 
+def test_what_bounds_a_cost_is_said_with_the_nearest_limit_first(tmp_path: Path):
+    reading = {"prefill_compute": 0.5, "prefill_python": 0.8, "prefill_bound": "python"}
+    writing = {"step_compute": 0.1, "step_bandwidth": 0.614, "step_python": 0.3, "step_bound": "bandwidth"}
+    assert growth.bounds("context", {"context": 1024, "step_seconds": 2.0, **reading, **writing}) == [
+        "context 1,024, prefill: python 80%, compute 50%",
+        "context 1,024, step: bandwidth 61%, python 30%, compute 10%",
+    ]
+    calls = {"count_seconds": 0.1, "count_cpu": 0.98, "vote_seconds": 0.2, "vote_cpu": 0.4}
+    assert growth.bounds("votes", {"votes": 10, **calls}) == ["votes 10, processor busy: count 98%, vote 40%"]
+    points = [{"context": n, "step_seconds": float(n), **reading, **writing} for n in (64, 128, 256, 512, 1024)]
+    growth.plot({"context": points, "rows": [{**p, "rows": p["context"]} for p in points]}, "both", tmp_path / "p.png")
+    assert 2_000 < (tmp_path / "p.png").stat().st_size < 60_000  # three of them are to be committed
+
+
 def test_the_filled_store_holds_what_it_says(tmp_path: Path):
     store = Store(tmp_path)
     growth_storage.fill(store, 30)

@@ -29,6 +29,7 @@ from app.refresh.online import OnlineLoop
 from app.refresh.sampling import sample_answers
 from app.services import Services, build
 from app.settings import Settings
+from app.ui import online_render
 from app.worker import Wait
 from storage.export import ai_preference_rows, preference_rows
 from tests.rounds import add_choice
@@ -287,6 +288,18 @@ def test_time_ends_it_with_a_last_evaluation(llama):
     assert [step.stopped for step in steps] == ["seconds"] and steps[0].win_rate.n == 4
 
 
+def test_whoever_has_enough_ends_it_with_the_step_under_way_and_a_last_evaluation(llama):
+    enough, taken = threading.Event(), []
+    settings = QUICK.model_copy(update={"steps": 50, "evaluate_every": 50, "patience": 50})
+    loop = OnlineLoop(llama, ByLength(), PRINCIPLE, settings, "online", enough=enough)
+    for item in loop.run(PROMPTS[4:], PROMPTS[:4]):
+        taken.append(item)
+        if len(steps_of(taken)) == 2:
+            enough.set()
+    assert [step.stopped for step in steps_of(taken)] == ["", "", "button"]
+    assert steps_of(taken)[-1].win_rate.n == 4
+
+
 @pytest.mark.parametrize("budget", [1, 100, 230])
 def test_tokens_of_a_judge_are_kept_to(llama, budget):
     """A step asks 3 questions of 10 tokens and an evaluation 4, fewer where answers are equal."""
@@ -424,6 +437,18 @@ def test_stopping_leaves_the_model_as_it_was_and_keeps_what_was_chosen(services,
     assert bool(services.store.ai_votes()) >= bool(steps)
     assert compared(services) == before and services.worker.waiting() == 0
     assert outcome_of(services).version == "v1", "another run may begin"
+
+
+def test_what_was_learnt_until_it_was_enough_is_a_version(services):
+    enough, taken = threading.Event(), []
+    for item in services.online.run(judge(), PRINCIPLE, prompts=PROMPTS, settings=LEARNING, enough=enough):
+        taken.append(item)
+        if steps_of(taken):
+            enough.set()
+    outcome = taken[-1]
+    assert outcome.stopped == "button" and len(outcome.curve) < LEARNING.steps and outcome.curve[-1].win_rate
+    assert [version.id for version in services.store.versions()] == [outcome.version] and not outcome.published
+    assert "It ended because it was asked to stop." in online_render.outcome(outcome)
 
 
 def test_comparisons_answer_while_a_judge_chooses(services):

@@ -11,7 +11,7 @@ from app.refresh.judging import Question
 from app.refresh.methods import ONLINE
 from app.refresh.refresh_settings import RefreshSettings
 
-Stop = Literal["steps", "seconds", "tokens", "plateau"]
+Stop = Literal["steps", "seconds", "tokens", "plateau", "button"]
 
 
 class OnlineSettings(BaseModel):

@@ -69,7 +69,7 @@ class Learner:
         if start is not None:
             model.begin_as(adapter, start)
         self.reference_policy = Reference(model, settings, adapter, self._parameters, steps)
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=settings.learning_rate, weight_decay=0.0)
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         self._scheduler = torch.optim.lr_scheduler.LambdaLR(self._optimizer, partial(schedule, steps=steps))
 
     def logps(self, batch: list[EncodedPair], adapter: str | None) -> Generator[None, None, Tensor]:

@@ -5,6 +5,7 @@ The loop is a generator, so that whoever owns the model can do other things betw
 """
 
 import random
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
@@ -41,6 +42,7 @@ class OnlineLoop:
         settings: how it learns and when it stops.
         adapter: the name of the new adapter.
         pool: where an annotator that waits for a network is asked; None asks it between two yields.
+        enough: once it is set, the step under way is the last one, with its evaluation.
 
     After the end `before` and `after` hold the greedy answers to the prompts kept aside, of the start and of the last evaluation.
     """
@@ -53,8 +55,10 @@ class OnlineLoop:
         settings: OnlineSettings,
         adapter: str,
         pool: Executor | None = None,
+        enough: threading.Event | None = None,
     ):
         self._model, self._annotator, self._principle = model, annotator, principle
+        self._enough = enough or threading.Event()
         self._settings, self._adapter, self._pool = settings, adapter, pool
         self._cost, self._asked = Cost(), 0
         self.before: list[str] = []
@@ -100,6 +104,8 @@ class OnlineLoop:
             win_rate = (yield from self._win_rate(kept_aside)) if step % settings.evaluate_every == 0 else None
             if step == settings.steps:
                 stopped = "steps"
+            elif self._enough.is_set():
+                stopped = "button"
             elif time.monotonic() - began > settings.max_seconds:
                 stopped = "seconds"
             elif not self._can_pay(settings.prompts_per_step + len(kept_aside)):

@@ -14,6 +14,7 @@ STOPPED = {
     "seconds": "the time was up",
     "tokens": "the judge's tokens were spent",
     "plateau": "the judge saw no more improvement",
+    "button": "it was asked to stop",
 }
 
 

@@ -1,5 +1,6 @@
 """The part *Let a judge choose* of the tab Learn: start, stop, live curves. Layout and wiring only."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import gradio as gr
@@ -66,26 +67,40 @@ def build_online_section(
             )
         with gr.Row():
             start = gr.Button("Let the judge choose", variant="primary", elem_id="judge-start")
-            stop = gr.Button("Stop", interactive=False, elem_id="judge-stop")
+            stop = gr.Button("Stop and keep", interactive=False, elem_id="judge-stop")
+            forget = gr.Button("Stop and forget", interactive=False, elem_id="judge-forget")
         result = gr.HTML("", elem_id="judge-result")
 
-    def run(
-        scope: str, token: str, judge: str, principle: str, steps: int, publish: bool, secret: str
-    ) -> Iterator[dict]:
-        yield {
-            start: gr.Button(interactive=False),
-            stop: gr.Button(interactive=True),
-            result: render.status("Reading the prompts …"),
+    at_work: dict[str, threading.Event] = {}
+
+    def buttons(running: bool) -> dict:
+        return {
+            start: gr.Button(interactive=not running),
+            stop: gr.Button("Stop and keep", interactive=running),
+            forget: gr.Button(interactive=running),
         }
+
+    def run(
+        request: gr.Request,
+        scope: str,
+        token: str,
+        judge: str,
+        principle: str,
+        steps: int,
+        publish: bool,
+        secret: str,
+    ) -> Iterator[dict]:
+        enough = at_work[request.session_hash] = threading.Event()
         shown, made = "", []
         try:
+            yield {**buttons(running=True), result: render.status("Reading the prompts …")}
             owner = may_publish(services, token)
             chosen = asked_judge(services, judge, token)
             goes_by = judged_by(services, scope, principle, "principle")
             settings = checked(OnlineSettings, steps=steps)
             whose = "" if owner else visitor(secret)
             running = services.online.run(
-                chosen, goes_by, scope, None, settings, publish and owner, samples=owner, rater=whose
+                chosen, goes_by, scope, None, settings, publish and owner, samples=owner, rater=whose, enough=enough
             )
             for item in running:
                 if isinstance(item, OnlineOutcome):
@@ -99,19 +114,21 @@ def build_online_section(
                 yield {result: shown}
         except PlumblineError as error:
             shown = render.failure(error)
-        yield {start: gr.Button(interactive=True), stop: gr.Button(interactive=False), result: shown, **listed(scope)}
+        finally:
+            at_work.pop(request.session_hash, None)
+        yield {**buttons(running=False), result: shown, **listed(scope)}
 
-    def stopped(scope: str) -> dict:
+    def stopping(request: gr.Request) -> gr.Button:
+        if request.session_hash in at_work:
+            at_work[request.session_hash].set()
+        return gr.Button("Finishing this step …", interactive=False)
+
+    def forgotten(scope: str) -> dict:
         line = "Stopped. The model answers as before; what the judge had chosen is kept."
-        return {
-            start: gr.Button(interactive=True),
-            stop: gr.Button(interactive=False),
-            result: render.status(line),
-            **listed(scope),
-        }
+        return {**buttons(running=False), result: render.status(line), **listed(scope)}
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    outputs = [start, stop, result, *lists]
+    outputs = [start, stop, forget, result, *lists]
     running = start.click(
         run,
         [scope, token, judge, principle, steps, publish, rater],
@@ -120,4 +137,5 @@ def build_online_section(
         trigger_mode="once",
         **quiet,
     )
-    stop.click(stopped, scope, outputs, cancels=[running], **quiet)
+    stop.click(stopping, None, stop, **quiet)
+    forget.click(forgotten, scope, outputs, cancels=[running], **quiet)

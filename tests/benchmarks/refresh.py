@@ -2,7 +2,8 @@
 
 Both sides get the same weights, token ids, batches, LoRA, optimiser, schedule and precision, and DPO alone (`sft_weight` 0). Each run
 is a process of its own, so that its peak memory is its own, and the sides take turns. The larger model has SmolLM2-135M's shape and
-random weights: the shape decides speed and memory. TRL runs without gradient checkpointing, the faster of its ways.
+random weights: the shape decides speed and memory. TRL gets the model as transformers loads it, and runs without gradient
+checkpointing, the faster of its ways.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from app.model import LanguageModel
+from app.pretrained import load_pretrained
 from app.prompts import with_system
 from app.refresh.learner import schedule
 from app.refresh.pairs import Pair, make_pair
@@ -64,7 +66,7 @@ def ours(
 def trls(
     model: LanguageModel, pairs: list[Pair], encoded: list[EncodedPair], settings: RefreshSettings
 ) -> Callable[[], Timed]:
-    """The same by TRL, which is handed our order of the pairs as one long epoch."""
+    """The same by TRL, which is handed our order of the pairs as one long epoch, and the model without what this project does to it."""
     import datasets
     from peft import LoraConfig
     from transformers import TrainerCallback
@@ -107,7 +109,7 @@ def trls(
         target_modules="all-linear",
     )
     trainer = Recording(
-        model=model._model, args=arguments, processing_class=model.tokenizer, train_dataset=datasets.Dataset.from_list(rows),
+        model=load_pretrained(model.name, "cpu", "auto")[0], args=arguments, processing_class=model.tokenizer, train_dataset=datasets.Dataset.from_list(rows),
         peft_config=lora, callbacks=[Timing()],
     )  # fmt: skip
     for i, row in zip(order, trainer.train_dataset, strict=True):
