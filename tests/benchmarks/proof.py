@@ -148,6 +148,10 @@ def main() -> None:
         return
     if options.work is None:
         parser.error("--work FOLDER is missing: where answers and adapters are kept, so that a killed run can go on")
+    if options.limit < 2:
+        parser.error(
+            f"the limit is {options.limit}; it must be at least 2 prompts, since intervals are drawn over prompts"
+        )
     if options.arms and not set(options.parts) <= set(WITH_ARMS):
         parser.error(f"--arms goes with --parts {' '.join(WITH_ARMS)}")
     arms = {"arms": tuple(options.arms)} if options.arms else {}

@@ -6,6 +6,7 @@ last two.
 
 import os
 import random
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def learnt(work: Path) -> dict[str, str]:
 
 
 def _learnt() -> dict[str, str]:
-    services = build(Settings(data=Path(os.environ["PLUMBLINE_DATA"])))
+    data = Path(os.environ["PLUMBLINE_DATA"])
+    shutil.rmtree(data, ignore_errors=True)  # choices that a killed run left there would be learnt from, too
+    services = build(Settings(data=data))
     topics = [t for t in load_topics(CORPUS_FOLDER / "topics") if not is_held_out("topic", t["prompts"][0])]
     random.Random(0).shuffle(topics)
     for style in (ONE, OTHER):

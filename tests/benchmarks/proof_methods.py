@@ -28,9 +28,7 @@ from app.refresh.pairs import Pair, Rated, make_pair, make_rated
 from app.refresh.refresh_settings import RefreshSettings
 from app.refresh.rows import reward_sentence, training_rows
 from app.refresh.trainer import encode, margins, train
-from app.starter import CORPUS_FOLDER
-from app.starter.voices import load_voices
-from tests.benchmarks.proof_online import answered, greedy, principle_of, prompts
+from tests.benchmarks.proof_online import answered, greedy, principle_of, prompts, voices
 from tests.benchmarks.proof_run import kept
 
 STYLE = "pirate"
@@ -146,7 +144,7 @@ def effect(
     pairs, plain = encode(model, task.held_out, asked), encode(model, task.held_out)
     gaps = margins(model, pairs, adapter) - margins(model, plain, None)
     answers = greedy(model, task.others, adapter, settings, asked)
-    voice, numbers = load_voices(CORPUS_FOLDER / "voices")[STYLE], torch.arange(len(gaps)).numpy()
+    voice, numbers = voices()[STYLE], torch.arange(len(gaps)).numpy()
     words = torch.tensor([float(len(text.split())) for text in answers]).numpy()
     return {
         "accuracy": share(float((gaps > 0).sum() + 0.5 * (gaps == 0).sum()), len(gaps)).__dict__,

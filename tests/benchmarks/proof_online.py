@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from app.refresh.online import ROWS_AT_ONCE, OnlineLoop
 from app.refresh.sampling import sample_answers
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
-from app.starter.voices import load_voices
+from app.starter.voices import Voice, load_voices
 from personas import load_library
 from tests.benchmarks.proof_run import kept
 
@@ -59,9 +60,21 @@ def measure(work: Path, limit: int, settings: OnlineSettings = SETTINGS) -> dict
 
 def prompts(limit: int) -> tuple[list[list[Message]], list[list[Message]]]:
     """Prompts of known topics to learn on, and own prompts to measure on."""
-    topics = random.Random(7).sample(load_topics(CORPUS_FOLDER / "topics"), TRAINED_ON)
-    asked = [topic["prompts"][0] for topic in topics], [question.prompt for question in own_prompts()[:limit]]
+    asked = known_prompts(), [question.prompt for question in own_prompts()[:limit]]
     return tuple([[{"role": "user", "content": text}] for text in texts] for texts in asked)
+
+
+@cache
+def known_prompts() -> list[str]:
+    """One of each of the topics that were drawn by lot."""
+    topics = random.Random(7).sample(load_topics(CORPUS_FOLDER / "topics"), TRAINED_ON)
+    return [topic["prompts"][0] for topic in topics]
+
+
+@cache
+def voices() -> dict[str, Voice]:
+    """The rules of every persona's manner."""
+    return load_voices(CORPUS_FOLDER / "voices")
 
 
 def principle_of(persona: str) -> str:
@@ -72,10 +85,9 @@ def principle_of(persona: str) -> str:
 
 def point(answers: list[str], **where: float) -> dict[str, Any]:
     """What held-out answers are like: words, and by every rule, the judge's own among them, how many follow it."""
-    voices = load_voices(CORPUS_FOLDER / "voices")
     words = torch.tensor([float(len(text.split())) for text in answers]).numpy()
     mean = clustered_mean(words, torch.arange(len(answers)).numpy())
-    follow = {told: [follows(text, voices[persona]) for text in answers] for told, persona in TOLD.items()}
+    follow = {told: [follows(text, voices()[persona]) for text in answers] for told, persona in TOLD.items()}
     found = {told: share(sum(flags), len(flags)).__dict__ for told, flags in follow.items()}
     found["well_formed"] = share(sum(well_formed(text, True) for text in answers), len(answers)).__dict__
     return {**where, "words": mean.__dict__, **found}
