@@ -10,7 +10,7 @@ from typing import Any
 
 from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
-from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, DecodeSettings
+from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, RATIO_UNDER_A_BUDGET, DecodeSettings
 from app.deploy_command import add_deploy_parser
 from app.errors import PlumblineError, checked
 from app.evaluate_command import add_evaluate_parser
@@ -54,9 +54,10 @@ def compare(options: argparse.Namespace) -> int:
     from app.services import build
     from app.traces import described
 
+    ratio = DecodeSettings().ratio if options.kl_budget is None else RATIO_UNDER_A_BUDGET
     settings = checked(
         DecodeSettings,
-        ratio=options.ratio,
+        ratio=ratio if options.ratio is None else options.ratio,
         kl_budget=options.kl_budget,
         top_p=options.top_p,
         temperature=options.temperature,
@@ -207,7 +208,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a version such as v3, a mixture such as v3*1.5 or v2*0.5+v4*0.5, or none; default: what is published",
     )
     one.add_argument("--arms", default=",".join(ARM_NAMES), metavar="a,b,c", help=f"of {', '.join(OFFERED_ARMS)}")
-    one.add_argument("--ratio", type=float, default=defaults.ratio, help="step size; 0 is the prompted arm")
+    one.add_argument(
+        "--ratio",
+        type=float,
+        help=f"step size; 0 is the prompted arm; default {defaults.ratio:g}, with --kl-budget {RATIO_UNDER_A_BUDGET:g}",
+    )
     one.add_argument("--kl-budget", type=float, default=None, help="at most so many nats a token")
     one.add_argument("--top-p", type=float, default=defaults.top_p)
     one.add_argument("--temperature", type=float, default=defaults.temperature, help="0 is greedy")

@@ -55,6 +55,7 @@ class Outcome:
 
     rated: answers judged by themselves that were learnt from, beside the pairs.
     asked: a sentence that answers are to be asked with, as with a principle, where the objective wrote rewards into the prompts.
+        `after` and the samples are of the version so asked; nobody is asked so unless they say it, and it is never published here.
     """
 
     version: str
@@ -211,7 +212,7 @@ class Learn:
         aside = {pair.prompt for pair in held_out}
         rated = [answer for answer in rated if answer.prompt not in aside]
         learnt = training_rows(self.model, training, rated, settings, self._embedder.encode)
-        test_set = encode(self.model, held_out, learnt.asked)
+        test_set, asked_set = encode(self.model, held_out), encode(self.model, held_out, learnt.asked)
         current = self._versions.in_use(scope) or None
         if current:
             self.model.load_adapter(current, self._versions.adapters.path(current))
@@ -220,14 +221,15 @@ class Learn:
         before = _accuracy(in_use - base)
         # Held-out prompts are other people's words: whoever may not publish does not get to read them.
         prompts = list({pair.prompt: pair for pair in held_out}.values())[: SAMPLES if publish or rater else 0]
-        old_answers = yield from self._answers(prompts, current, learnt.asked)
+        old_answers = yield from self._answers(prompts, current, "")
         start = self._versions.adapters.path(current) if current and settings.reference == "previous" else None
         losses = []
         try:
             for step in train(self.model, learnt.rows, settings, IN_TRAINING, start):
                 losses.append(step.loss)
                 yield step
-            after = _accuracy((yield from self._margins(test_set, IN_TRAINING)) - base)
+            # Asked as it is to be asked, against the original as that is asked: an untaught sentence alone moves a model far.
+            after = _accuracy((yield from self._margins(asked_set, IN_TRAINING)) - base)
             new_answers = yield from self._answers(prompts, IN_TRAINING, learnt.asked)
             version = self._versions.adapters.add(
                 self._store.next_version_id(), partial(self.model.save_adapter, IN_TRAINING)
@@ -241,6 +243,11 @@ class Learn:
             Sample(p.messages[-1]["content"], old, new)
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
+        if passed and learnt.asked:
+            passed, reason = (
+                False,
+                f"not published: it answers as it was taught only where {learnt.asked!r} is given as a principle",
+            )
         outcome = Outcome(
             version=version,
             pairs_train=len(training),

@@ -103,6 +103,12 @@ def test_same_seed_prints_the_same_and_arms_can_be_chosen(capsys: pytest.Capture
     assert one == again and set(one) == {"baseline", "linear_aligned"}
 
 
+def test_where_only_a_budget_is_given_the_ratio_leaves_it_room(capsys: pytest.CaptureFixture[str]):
+    command = [*ASK, "--persona", "pirate", "--arms", "linear_aligned", "--json", "--kl-budget", "0.5"]
+    found = [printed(capsys, *command, *given)["settings"] for given in ([], ["--ratio", "3"])]
+    assert [(settings["ratio"], settings["kl_budget"]) for settings in found] == [(10.0, 0.5), (3.0, 0.5)]
+
+
 def test_traces_tell_of_every_token(capsys: pytest.CaptureFixture[str]):
     report = printed(capsys, *ASK, "--persona", "pirate", "--ratio", "3", "--json", "--traces")
     for arm, told in report["traces"].items():

@@ -17,6 +17,7 @@ from app.refresh.pairs import make_pair, make_rated, split
 from app.refresh.refresh_settings import RefreshSettings
 from app.refresh.rewards import Rewarded, brevity, readability, rewards_of
 from app.refresh.rows import reward_sentence, training_rows
+from app.refresh.trainer import encode, margins, train
 from app.services import build
 from app.settings import Settings
 from storage.records import Vote
@@ -104,6 +105,23 @@ def test_conditional_alignment_writes_each_reward_into_its_own_prompt_and_asks_f
         assert f"{SYSTEM_TEXT} {reward_sentence(reward)}" in llama.decode(row.context)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_conditional_alignment_answers_by_the_reward_that_is_asked_for(llama, turned):
+    """On prompts that it never saw: asked for the highest reward, the chosen answers are likelier against the rejected ones than
+    asked for the lowest. With every choice turned round the other answers are."""
+    texts = ("Ahoy, matey!", "One may well consider it.")[:: -1 if turned else 1]
+    topics = ("tea", "the sky", "waves", "air", "rain", "bread", "snow", "dust")
+    pairs = [make_pair([{"role": "user", "content": f"Tell me of {topic}."}], *texts) for topic in topics]
+    settings = RefreshSettings(objective="ca", epochs=25, learning_rate=1e-2, sft_weight=0.0)
+    learnt = training_rows(llama, pairs[:6], [], settings, no_vectors)
+    losses = [step.loss for step in train(llama, learnt.rows, settings, "taste")]
+    assert losses[-1] < losses[0]
+    best, worst = (
+        margins(llama, encode(llama, pairs[6:], sentence), "taste") for sentence in (learnt.asked, reward_sentence(0.0))
+    )
+    assert (best - worst > 1).all() and (best > 0).all() and (worst < 0).all()
+
+
 def lines(path: Path, *rows) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -175,6 +193,22 @@ def test_every_objective_makes_a_version_from_stored_choices(services, objective
     assert outcome.asked == (reward_sentence(1.0) if objective == "ca" else "")
     version = services.store.version(outcome.version)
     assert version.objective == objective and version.metrics["asked"] == outcome.asked
+
+
+def test_conditional_alignment_is_measured_as_it_is_asked_and_never_published(services):
+    """Against the original as that is asked, which knows nothing of rewards; no page asks with the sentence."""
+    for number in range(8):
+        add_choice(services.store, number)
+    settings = RefreshSettings(objective="ca", epochs=12, learning_rate=0.01)
+    pairs = services.learn.pairs(None)
+    *_, outcome = services.learn.refresh(pairs, "", settings)
+    _, held_out = split(pairs, settings.seed)
+    services.model.load_adapter(outcome.version, services.versions.adapters.path(outcome.version))
+    plain, asked = (encode(services.model, held_out, sentence) for sentence in ("", reward_sentence(1.0)))
+    gaps = margins(services.model, asked, outcome.version) - margins(services.model, plain, None)
+    assert outcome.after.value == float((gaps > 0).float().mean()) == 1.0
+    assert not outcome.published and "only where 'The reward of this answer is 1.0.' is given" in outcome.reason
+    assert services.versions.in_use("") == ""
 
 
 def test_a_second_refresh_may_be_measured_against_the_first(services):

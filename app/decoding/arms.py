@@ -19,6 +19,7 @@ ALL_ARMS = ARM_NAMES + FURTHER_ARMS
 # No rule for one token: whole answers, of which a judge keeps one. `build_arms` does not know it; see `app.best_of_arm`.
 BEST_OF = "best_of_n"
 OFFERED_ARMS = (*ALL_ARMS, BEST_OF)
+RATIO_UNDER_A_BUDGET = 10.0  # where only a KL budget is given, the budget decides
 
 
 class DecodeSettings(BaseModel):

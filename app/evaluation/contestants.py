@@ -6,7 +6,7 @@ Knows names and bounds; no model and no text.
 import itertools
 from dataclasses import dataclass, field
 
-from app.decoding.arms import ALL_ARMS, DecodeSettings
+from app.decoding.arms import ALL_ARMS, RATIO_UNDER_A_BUDGET, DecodeSettings
 from app.errors import InputError, checked
 
 SAID_BY_COUNT = "best_of_count"  # would be a second word for the same
@@ -15,7 +15,6 @@ ARMS = (*ALL_ARMS, BEST_OF_N)
 UNTOLD = ("baseline", "adapter_guided")  # arms that never read the principle
 ONE_FOR_ALL = ("seed", "max_new_tokens", "no_repeat_ngram")  # settings in which nobody may differ
 BEST_OF_TEMPERATURE = 0.7  # greedy answers would all be the same
-RATIO_UNDER_A_BUDGET = 10.0  # where only a budget is given, the budget decides
 STRENGTHS = ("ratio", "amulet_alpha", "guide_weight")
 
 

@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.proof`: what the methods are worth on the starter, each part by one command, kept as JSON.
 
 strength: baseline < prompted < linearly aligned, over the ratio and under a KL budget; Amulet beside it, at equal cost and at equal
-fidelity. cost: the seconds of each arm. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers. blends: soups of
-two adapters, and ExPO past a half-trained one. A part that was killed goes on where it was, in the folder that it was given.
+fidelity. cost: the seconds of each arm. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers. methods: every
+objective and every online loop on the same choices. blends: soups of two adapters, ExPO past a half-trained one, PAD and best of n. A part that was killed goes on
+where it was, in the folder that it was given. `--report` measures nothing and prints what was measured as the tables of the README.
 """
 
 import argparse
@@ -11,9 +12,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import proof_blends, proof_cost, proof_online
+from app.model import LanguageModel
+from tests.benchmarks import proof_blends, proof_cost, proof_methods, proof_online
 from tests.benchmarks.machine import machine
-from tests.benchmarks.proof_run import evaluated, gain
+from tests.benchmarks.proof_report import report
+from tests.benchmarks.proof_run import cases_of, evaluated, gain, paired
 
 RESULTS = Path(__file__).parent / "results"
 PROMPTED = "principle_prompted"
@@ -39,7 +42,7 @@ def strength(work: Path, limit: int, arms: tuple[str, ...] = ARMS) -> dict[str, 
         arms: as `python -m app evaluate` takes them; fewer of them for a test.
     """
     results = evaluated(work, "--limit", str(limit), "--arms", *arms, "--against", PROMPTED, "baseline")
-    names = [figures["name"] for figures in results["figures"]]
+    names, cases = [figures["name"] for figures in results["figures"]], cases_of(work)
     ratios = [name for name in names if name.startswith("linear_aligned ratio=")]
     budgets = [name for name in names if name.startswith(f"linear_aligned kl_budget={BUDGET} ")]
     columns = ("markers", "classifier", "implicit")
@@ -56,10 +59,11 @@ def strength(work: Path, limit: int, arms: tuple[str, ...] = ARMS) -> dict[str, 
             f"ratio under a budget of {BUDGET}": broken(results, budgets),
         },
         "amulet": [
-            against_linear(results, name, ratios, column)
+            against_linear(results, cases, name, ratios, column, equal)
             for name in names
             if name.startswith("amulet")
             for column in columns
+            for equal in ("fidelity", "cost")
         ],
     }
 
@@ -70,11 +74,23 @@ def broken(results: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return {"first": next((name for name in names if gains[name]["high"] < 0), None), "fluent minus prompted": gains}
 
 
-def against_linear(results: dict[str, Any], name: str, ratios: list[str], column: str) -> dict[str, Any]:
-    """An arm beside the ratio whose fidelity is nearest to its own, in fidelity, in fluency and in cost."""
+def against_linear(
+    results: dict[str, Any], cases: list[dict[str, Any]], name: str, ratios: list[str], column: str, equal: str
+) -> dict[str, Any]:
+    """An arm beside the ratio whose fidelity, or whose cost in forwards an answer, is nearest to its own: fidelity, fluency, cost.
+
+    Args:
+        results, cases: of the evaluation.
+        name, ratios: the arm, and those that it is held against.
+        column: what counts as fidelity.
+        equal: "fidelity" or "cost".
+    """
     figures = {one["name"]: one for one in results["figures"]}
-    own = figures[name]["scores"][column]["value"]
-    near = min(ratios, key=lambda other: abs(figures[other]["scores"][column]["value"] - own))
+
+    def height(who: str) -> float:
+        return figures[who]["scores"][column]["value"] if equal == "fidelity" else figures[who]["forwards"]
+
+    near = min(ratios, key=lambda other: abs(height(other) - height(name)))
     sides = {}
     for side, who in (("arm", name), ("linear", near)):
         one = figures[who]
@@ -85,13 +101,15 @@ def against_linear(results: dict[str, Any], name: str, ratios: list[str], column
             **{cost: one[cost] for cost in ("words", "forwards", "seconds")},
             **{f"{cost} of prompted": one[cost] / figures[PROMPTED][cost] for cost in ("forwards", "seconds")},
         }
-    return {"by": column, **sides}
+    gains = {f"{what} gain": paired(cases, what, name, near) for what in (column, "fluent")}
+    return {"by": column, "equal": equal, **sides, **gains}
 
 
 PARTS = {
     "strength": strength,
     "cost": proof_cost.measure,
     "online": proof_online.measure,
+    "methods": proof_methods.measure,
     "blends": proof_blends.measure,
 }
 WITH_ARMS = ("strength", "cost")  # parts that other arms can be given to
@@ -102,12 +120,15 @@ def measure(part: str, work: Path, limit: int, **arms: tuple[str, ...]) -> dict[
 
     Args:
         part: a key of `PARTS`.
-        work: a folder, in which it goes on where it was killed.
+        work: a folder, in which it goes on where it was killed; another starter begins anew.
         limit: see the parts.
         arms: `arms` of the part, where others than its own are wanted.
     """
-    os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(work / "data")
-    return {"part": part, "limit": limit, "machine": machine(), **PARTS[part](work, limit, **arms)}
+    revision = LanguageModel.load("starter").revision
+    folder = work / f"{part}-{limit}-{revision}"
+    os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(folder / "data")
+    about = {"part": part, "limit": limit, "revision": revision, "machine": machine()}
+    return about | PARTS[part](folder, limit, **arms)
 
 
 def main() -> None:
@@ -115,15 +136,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.proof", description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--limit", type=int, default=100, help="prompts of the own set; default: all 100")
-    parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for answers and adapters")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for answers and adapters")
+    parser.add_argument(
+        "--report", action="store_true", help="print what was measured as Markdown, and measure nothing"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--arms", nargs="+", help=f"of the parts {' and '.join(WITH_ARMS)}, in place of their own")
     options = parser.parse_args()
+    if options.report:
+        print(report(options.results))
+        return
+    if options.work is None:
+        parser.error("--work FOLDER is missing: where answers and adapters are kept, so that a killed run can go on")
+    if options.limit < 2:
+        parser.error(
+            f"the limit is {options.limit}; it must be at least 2 prompts, since intervals are drawn over prompts"
+        )
     if options.arms and not set(options.parts) <= set(WITH_ARMS):
         parser.error(f"--arms goes with --parts {' '.join(WITH_ARMS)}")
     arms = {"arms": tuple(options.arms)} if options.arms else {}
     for part in options.parts:
-        found = measure(part, options.work / f"{part}-{options.limit}", options.limit, **arms)
+        found = measure(part, options.work, options.limit, **arms)
         file = options.results / f"proof-{part}.json"
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{part}: {file}")

@@ -4,9 +4,11 @@ The judge is the model itself (`app.annotators.implicit`) under a persona's prin
 the policy went there is told by rules that the judge does not know: words, dashes, words of a loving grandmother.
 """
 
-import json
 import random
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ from app.refresh.online import ROWS_AT_ONCE, OnlineLoop
 from app.refresh.sampling import sample_answers
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
-from app.starter.voices import load_voices
+from app.starter.voices import Voice, load_voices
 from personas import load_library
+from tests.benchmarks.proof_run import kept
 
 TOLD = {"shorter": "curt", "warmer": "grandparent", "lists": "lister"}
 TRAINED_ON = 200
@@ -43,22 +46,35 @@ def measure(work: Path, limit: int, settings: OnlineSettings = SETTINGS) -> dict
         limit: how many of the own prompts are held out to measure on.
         settings: of both.
     """
-    work.mkdir(parents=True, exist_ok=True)
     curves = {}
     for told, persona in TOLD.items():
         for way, learn in (("online", online), ("offline", offline)):
-            kept = work / f"{told}-{way}.json"
-            if not kept.exists():
-                kept.write_text(json.dumps(list(learn(LanguageModel.load("starter"), persona, limit, settings))))
-            curves[f"{told}, {way}"] = json.loads(kept.read_text())
+
+            def curve(learn=learn, persona=persona) -> list[dict[str, Any]]:
+                return list(learn(LanguageModel.load("starter"), persona, limit, settings))
+
+            curves[f"{told}, {way}"] = kept(work / f"{told}-{way}.json", curve)
+            print(f"{told}, {way}: {curves[f'{told}, {way}'][-1]['seconds']:.0f} s", file=sys.stderr)
     return {"settings": settings.model_dump(), "told": TOLD, "curves": curves}
 
 
 def prompts(limit: int) -> tuple[list[list[Message]], list[list[Message]]]:
     """Prompts of known topics to learn on, and own prompts to measure on."""
-    topics = random.Random(7).sample(load_topics(CORPUS_FOLDER / "topics"), TRAINED_ON)
-    asked = [topic["prompts"][0] for topic in topics], [question.prompt for question in own_prompts()[:limit]]
+    asked = known_prompts(), [question.prompt for question in own_prompts()[:limit]]
     return tuple([[{"role": "user", "content": text}] for text in texts] for texts in asked)
+
+
+@cache
+def known_prompts() -> list[str]:
+    """One of each of the topics that were drawn by lot."""
+    topics = random.Random(7).sample(load_topics(CORPUS_FOLDER / "topics"), TRAINED_ON)
+    return [topic["prompts"][0] for topic in topics]
+
+
+@cache
+def voices() -> dict[str, Voice]:
+    """The rules of every persona's manner."""
+    return load_voices(CORPUS_FOLDER / "voices")
 
 
 def principle_of(persona: str) -> str:
@@ -69,10 +85,9 @@ def principle_of(persona: str) -> str:
 
 def point(answers: list[str], **where: float) -> dict[str, Any]:
     """What held-out answers are like: words, and by every rule, the judge's own among them, how many follow it."""
-    voices = load_voices(CORPUS_FOLDER / "voices")
     words = torch.tensor([float(len(text.split())) for text in answers]).numpy()
     mean = clustered_mean(words, torch.arange(len(answers)).numpy())
-    follow = {told: [follows(text, voices[persona]) for text in answers] for told, persona in TOLD.items()}
+    follow = {told: [follows(text, voices()[persona]) for text in answers] for told, persona in TOLD.items()}
     found = {told: share(sum(flags), len(flags)).__dict__ for told, flags in follow.items()}
     found["well_formed"] = share(sum(well_formed(text, True) for text in answers), len(answers)).__dict__
     return {**where, "words": mean.__dict__, **found}
@@ -95,8 +110,8 @@ def online(model: LanguageModel, persona: str, limit: int, settings: OnlineSetti
 
 def offline(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
     """As many labels on answers of the start alone, and as many steps of the same DPO on them."""
-    training, held_out = prompts(limit)
-    yield point(greedy(model, held_out, None, settings), step=0, labels=0)
+    began, (training, held_out) = time.monotonic(), prompts(limit)
+    yield point(greedy(model, held_out, None, settings), step=0, labels=0, seconds=0.0)
     chance = random.Random(settings.seed)
     order = [training[chance.randrange(len(training))] for _ in range(settings.steps * settings.prompts_per_step)]
     judge, principle = ImplicitJudge(model), principle_of(persona)
@@ -113,29 +128,47 @@ def offline(model: LanguageModel, persona: str, limit: int, settings: OnlineSett
             learner.step(pairs, learner.reference(pairs))
         if step % settings.evaluate_every == 0:
             answers = greedy(model, held_out, "proof", settings)
-            yield point(answers, step=step, labels=step * settings.prompts_per_step)
+            seconds = round(time.monotonic() - began, 2)
+            yield point(answers, step=step, labels=step * settings.prompts_per_step, seconds=seconds)
 
 
 def sampled_twice(
     model: LanguageModel, asked: list[list[Message]], settings: OnlineSettings, chance: random.Random
 ) -> list[tuple[list[int], list[int]]]:
     """Two answers of the original model to each prompt."""
-    contexts = [model.chat_ids(with_system(messages)) for messages in asked for _ in range(2)]
-    decode = decoding(model, settings, settings.temperature)
-    seeds = [chance.getrandbits(62) for _ in contexts]
-    answers = finished(sample_answers(model, contexts, None, decode, seeds))
+    twice = [messages for messages in asked for _ in range(2)]
+    answers = sampled(model, twice, settings, [chance.getrandbits(62) for _ in twice])
     return list(zip(answers[0::2], answers[1::2], strict=True))
 
 
+def sampled(
+    model: LanguageModel, asked: list[list[Message]], settings: OnlineSettings, seeds: Sequence[int], told: str = ""
+) -> list[list[int]]:
+    """An answer of the original model to each prompt, as token ids; `told` is a principle, framed."""
+    return answered(model, asked, None, decoding(model, settings, settings.temperature), seeds, told)
+
+
 def greedy(
-    model: LanguageModel, asked: list[list[Message]], adapter: str | None, settings: OnlineSettings
+    model: LanguageModel, asked: list[list[Message]], adapter: str | None, settings: OnlineSettings, told: str = ""
 ) -> list[str]:
-    """The greedy answers of the policy."""
-    decode, texts = decoding(model, settings, 0.0), []
+    """The greedy answers of the policy; `told` is a principle, framed."""
+    return [*map(model.decode, answered(model, asked, adapter, decoding(model, settings, 0.0), [0] * len(asked), told))]
+
+
+def answered(
+    model: LanguageModel,
+    asked: list[list[Message]],
+    adapter: str | None,
+    decode: DecodeSettings,
+    seeds: Sequence[int],
+    told: str,
+) -> list[list[int]]:
+    """An answer to each prompt, some of them at once."""
+    contexts, answers = [model.chat_ids(with_system(messages, told)) for messages in asked], []
     for start in range(0, len(asked), ROWS_AT_ONCE):
-        contexts = [model.chat_ids(with_system(messages)) for messages in asked[start : start + ROWS_AT_ONCE]]
-        texts += map(model.decode, finished(sample_answers(model, contexts, adapter, decode, [0] * len(contexts))))
-    return texts
+        part = slice(start, start + ROWS_AT_ONCE)
+        answers += finished(sample_answers(model, contexts[part], adapter, decode, list(seeds[part])))
+    return answers
 
 
 def decoding(model: LanguageModel, settings: OnlineSettings, temperature: float) -> DecodeSettings:
