@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from joblib import cpu_count
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -87,6 +88,9 @@ def load_pretrained(name: str, device: str, dtype: str) -> tuple[Any, Any, str, 
         ModelError: no such folder, the hub cannot be reached or does not have it, or it is no causal LM.
     """
     found = find(name, device, dtype)
+    if found.device == "cpu":
+        # torch sees the machine's processors; a container's share of them may be smaller, and threads beyond it only wait for each other.
+        torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
     with _explained(name, found.source):
         tokenizer = AutoTokenizer.from_pretrained(found.source, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(

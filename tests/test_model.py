@@ -212,3 +212,15 @@ def test_a_corrupt_adapter_is_an_error_and_the_model_goes_on(llama, tmp_path):
     with pytest.raises(ModelError, match="cannot be used"):
         llama.load_adapter("v1", tmp_path / "one")
     assert torch.allclose(llama.logits(ids, mask, None), before)
+
+
+def test_it_takes_no_more_threads_than_it_may_use_processors(tiny_folders, monkeypatch):
+    """As in a container that may use one processor of a larger machine, which torch does not see; this variable stands for its limit."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        LanguageModel.load(str(tiny_folders["llama"]), "cpu")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

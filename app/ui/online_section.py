@@ -81,7 +81,6 @@ def build_online_section(
         }
 
     def run(
-        request: gr.Request,
         scope: str,
         token: str,
         judge: str,
@@ -89,6 +88,7 @@ def build_online_section(
         steps: int,
         publish: bool,
         secret: str,
+        request: gr.Request,
     ) -> Iterator[dict]:
         enough = at_work[request.session_hash] = threading.Event()
         shown, made = "", []
