@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_ARGS, PATIENCE_MS, Server
-from tests.browser.pages import Plumb
+from tests.browser.pages import SETTLED, Plumb
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 1200
@@ -176,7 +176,7 @@ def _stream(page: Plumb, server: Server, out: Path) -> None:
     for prompt in PROMPTS[:ATTEMPTS]:
         page.write("prompt", prompt)
         page.start_comparing()
-        page.page.wait_for_function(f"({UNDER_WAY}) || !document.querySelector('#vote-first').disabled")
+        page.page.wait_for_function(f"({UNDER_WAY}) || {SETTLED}")
         with held(server):
             # An answer may be shorter than what is waited for, or its end may have been on its way already.
             caught = page.page.evaluate(STREAMING.holds)
