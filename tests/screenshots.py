@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_ARGS, PATIENCE_MS, Server
-from tests.browser.pages import Plumb
+from tests.browser.pages import SETTLED, Plumb
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 1200
@@ -40,6 +40,7 @@ PROMPTS = (
     "What should I have for breakfast?",
 )
 ATTEMPTS = 5
+FEWEST_DOTS = 8  # steps of learning that a curve shows
 WRITING = "document.querySelectorAll('#panes .pl-caret').length === 3"
 UNDER_WAY = f"{WRITING} && [...document.querySelectorAll('#panes .pl-text')].every(e => e.textContent.length > 50)"
 
@@ -113,6 +114,10 @@ def _picture(page: Plumb, state: State, theme: str, width: int) -> Image.Image:
     wide = page.page.evaluate("document.scrollingElement.scrollWidth")
     if wide > width:
         raise NotReachedError(f"{state.name}: the page is {wide} px wide in a window of {width}")
+    return _screen(page)
+
+
+def _screen(page: Plumb) -> Image.Image:
     return Image.open(BytesIO(page.page.screenshot(animations="disabled"))).convert("RGB")
 
 
@@ -133,66 +138,72 @@ def montage(rows: list[list[Image.Image]]) -> Image.Image:
 
 def visit(server: Server, browser: Browser, out: Path) -> None:
     """Walks through every state and writes a sheet of each into a folder, and the first screen with a word asked about as `page.webp`."""
-
-    def keep(state: State) -> None:
-        _write(montage(pictures(page, state)), out / f"{state.name}.webp")
-
     context = browser.new_context(viewport={"width": WIDTHS[0], "height": HEIGHT}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     page = Plumb(context.new_page(), server.url)
     page.settle()
-    keep(EMPTY)
-
+    _keep(page, EMPTY, out)
     page.write("prompt", "  ")
     page.refuse("compare")
-    keep(ERROR)
+    _keep(page, ERROR, out)
 
-    for prompt in PROMPTS[:ATTEMPTS]:
-        page.write("prompt", prompt)
-        page.start_comparing()
-        page.page.wait_for_function(f"({UNDER_WAY}) || !document.querySelector('#vote-first').disabled")
-        with held(server):
-            # An answer may be shorter than what is waited for, or its end may have been on its way already.
-            reached = page.page.evaluate(STREAMING.holds)
-            if reached:
-                keep(STREAMING)
-        page.wait_until_votable()
-        if reached:
-            break
-    else:
-        raise NotReachedError(f"streaming: {ATTEMPTS} answers were written before a picture could be taken")
-
+    _stream(page, server, out)
+    page.page.evaluate("window.scrollTo(0, 0)")
     page.page.locator("#panes .pl-linear_aligned [data-told] .pl-t[data-s='4']").first.hover()
     page.page.locator("#pl-token").wait_for()
-    _write(Image.open(BytesIO(page.page.screenshot(animations="disabled"))).convert("RGB"), out / "page.webp")
+    _write(_screen(page), out / "page.webp")
     page.page.mouse.move(5, 5)
     page.page.keyboard.press("Escape")
-    keep(DONE)
+    _keep(page, DONE, out)
     page.vote("second")
 
     page.set_blind(True)
     page.compare(PROMPTS[-1])
-    keep(BLIND)
+    _keep(page, BLIND, out)
     page.vote("tie")
     page.set_blind(False)
     for prompt in PROMPTS:
         page.compare(prompt)
         page.vote("second")
-
-    page.tab(1)
-    page.settle()
-    page.page.locator("#learn").click()
-    page.page.wait_for_function(
-        "document.querySelector('#learn-result path')?.getAttribute('d').split('h0').length > 12"
-    )
-    with held(server):
-        keep(LEARNING)
-    page.page.wait_for_function("!document.querySelector('#learn').disabled", timeout=3 * PATIENCE_MS)
-    page.settle()
-    keep(LEARNT)
+    learn(page, server, out)
     if page.failures:
         raise NotReachedError(f"scripts of the page failed: {page.failures}")
     context.close()
+
+
+def _stream(page: Plumb, server: Server, out: Path) -> None:
+    """Asks until an answer was caught while it was being written; returns once one can be voted on."""
+    for prompt in PROMPTS[:ATTEMPTS]:
+        page.write("prompt", prompt)
+        page.start_comparing()
+        page.page.wait_for_function(f"({UNDER_WAY}) || {SETTLED}")
+        with held(server):
+            # An answer may be shorter than what is waited for, or its end may have been on its way already.
+            caught = page.page.evaluate(STREAMING.holds)
+            if caught:
+                _keep(page, STREAMING, out)
+        page.wait_until_votable()
+        if caught:
+            return
+    raise NotReachedError(f"streaming: {ATTEMPTS} answers were written before a picture could be taken")
+
+
+def learn(page: Plumb, server: Server, out: Path) -> None:
+    """Learns from the choices that there are, which have to be enough."""
+    page.tab(1)
+    page.settle()
+    page.page.locator("#learn").click()
+    dots = "document.querySelector('#learn-result path')?.getAttribute('d').split('h0').length"
+    page.page.wait_for_function(f"{dots} > {FEWEST_DOTS}")
+    with held(server):
+        _keep(page, LEARNING, out)
+    page.page.wait_for_function("!document.querySelector('#learn').disabled", timeout=3 * PATIENCE_MS)
+    page.settle()
+    _keep(page, LEARNT, out)
+
+
+def _keep(page: Plumb, state: State, out: Path) -> None:
+    _write(montage(pictures(page, state)), out / f"{state.name}.webp")
 
 
 def _write(picture: Image.Image, path: Path) -> None:

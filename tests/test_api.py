@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from app.decoding.arms import ARM_NAMES
 from app.services import Services, build
 from app.settings import Settings
+from app.sweep import VALUES
 from app.ui.page import build_page, launch
 from app.ui.render import ARM_TITLES
 from tests.rounds import a_round, add_choice
@@ -166,8 +167,44 @@ def test_only_the_promised_endpoints_are_public(server: Server):
     ours = {"/compare", "/vote", "/personas", "/rounds", "/refresh", "/publish", "/export", "/online"}
     owners = {"/gauges", "/people", "/ban", "/lift_ban", "/server_log", "/model"}
     own = {"/my_refresh", "/my_versions", "/delete_my_version", "/save_persona", "/offer_persona", "/delete_persona"}
-    further = {"/sync_status", "/import_pairs", "/insights"}
+    further = {"/sync_status", "/import_pairs", "/insights", "/undo", "/round", "/history", "/sweep"}
     assert set(named) == ours | versions | asked | raters | learning | owners | own | further
+
+
+def test_a_round_is_voted_on_undone_continued_read_and_listed(server: Server):
+    client, me = server.client(), "a rater of rounds"
+    first = compare(client, rater=me)
+    assert "picked" in told(client, "/compare", prompt="And then?", persona="pirate", after=first["round_id"], rater=me)
+    assert client.predict(first["round_id"], me, api_name="/undo") == {"undone": False}
+    client.predict(first["round_id"], "first", me, api_name="/vote")
+    assert client.predict(first["round_id"], me, api_name="/undo") == {"undone": True}
+    client.predict(first["round_id"], "second", me, api_name="/vote")
+
+    then = compare(client, prompt="And then?", after=first["round_id"], rater=me)
+    read = client.predict(then["round_id"], api_name="/round")
+    picked = first["answers"]["linear_aligned"]["text"]
+    said = [(m["role"], m["content"]) for m in read["messages"]]
+    assert said == [("user", PROMPT), ("assistant", picked), ("user", "And then?")]
+    assert read["answers"]["baseline"]["text"] == then["answers"]["baseline"]["text"] and "rater" not in read
+
+    blind = compare(client, blind=True, rater=me)
+    assert "has no vote yet" in told(client, "/round", round_id=blind["round_id"])
+    listed = client.predict(me, api_name="/history")
+    assert [(past["id"], past["choice"]) for past in listed] == [
+        (blind["round_id"], ""), (then["round_id"], ""), (first["round_id"], "second")
+    ]  # fmt: skip
+    assert client.predict("somebody else", api_name="/history") == []
+
+
+def test_a_sweep_answers_at_every_strength(server: Server):
+    asked = {"prompt": PROMPT, "persona": "pirate", "temperature": 0, "seed": 3, "max_new_tokens": 8}
+    swept = server.client().predict(**asked, api_name="/sweep")
+    assert [point["value"] for point in swept["points"]] == list(VALUES["ratio"])
+    answers = compare(server.client(), temperature=0, max_new_tokens=8, ratio=2)["answers"]
+    by_ratio = {point["value"]: point["text"] for point in swept["points"]}
+    assert (by_ratio[0], by_ratio[2]) == tuple(answers[arm]["text"] for arm in ("principle_prompted", "linear_aligned"))
+    assert all(math.isfinite(point[scale]) for point in swept["points"] for scale in ("fidelity", "fluency"))
+    assert "kl_budget" in told(server.client(), "/sweep", **asked, over="love")
 
 
 def test_the_sync_says_how_it_stands(server: Server):

@@ -43,6 +43,7 @@ def add_endpoints(services: Services) -> None:
         traces: bool = False,
         principles: list[dict[str, Any]] | None = None,
         voted_arms: str = ",".join(VOTED_ARMS),
+        after: str = "",
     ) -> Iterator[dict[str, Any]]:
         """Answers one prompt by several arms of one model, telling on the way how far it is; who goes away ends it.
 
@@ -66,6 +67,7 @@ def add_endpoints(services: Services) -> None:
             principles: several at once, each with text, and if need be framing and weight (-5 to 5, negative: away from it);
                 in place of persona and principle.
             voted_arms: the two that a vote is about, first and second, separated by a comma.
+            after: a round whose better answer you have picked; the conversation goes on from there.
 
         Returns:
             round_id (null where an arm of the vote is missing), model, adapter, settings, and `answers`: by arm, or by side where blind.
@@ -85,7 +87,7 @@ def add_endpoints(services: Services) -> None:
             asked = [*([{"text": principle, "framing": framing}] if principle else ()), *(principles or ())]
             request = checked(
                 Request,
-                messages=(("user", prompt),),
+                messages=(*(services.share.continued(after, rater_of(rater)) if after else ()), ("user", prompt)),
                 persona=persona,
                 principles=tuple(map(_principle, asked)),
                 arms=tuple(str(arms or "").split(",")),

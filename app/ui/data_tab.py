@@ -44,7 +44,7 @@ def build_data_tab(services: Services, tab: gr.Tab) -> None:
         choice = gr.Dropdown(choices, value=ANY, label="Choice", elem_id="data-choice")
         arms = [("any", ANY), *((render.ARM_TITLES[arm], arm) for arm in OFFERED_ARMS)]
         arm = gr.Dropdown(arms, value=ANY, label="Shown (arm)", elem_id="data-arm")
-        rater = gr.Textbox(label="Voted by", placeholder="how a pseudonym begins", elem_id="data-rater")
+        rater = gr.Textbox(label="Voted by", placeholder="how a pseudonym begins", max_lines=1, elem_id="data-rater")
     with gr.Row():
         show = gr.Button("Show", variant="primary", elem_id="data-show")
         newer, older = gr.Button("Back", elem_id="data-newer"), gr.Button("Further", elem_id="data-older")

@@ -38,7 +38,7 @@ def build_learn_tab(
         f"{FEWEST_PROMPTS} prompts on, a small add-on to the model (a LoRA adapter, trained with DPO) learns what was preferred, "
         "<b>without the principle in the prompt</b>: the plain model takes on the taste. It takes seconds to a minute, and nothing is overwritten.</div>"
     )
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=True, elem_classes="pl-scope"):
         scope = gr.Dropdown(_scopes(services), value=ALL, label="Choices of", min_width=300, elem_id="scope")
         count = gr.HTML(learn_render.count(0, 0), elem_id="pair-count")
     taught = gr.HTML(learn_render.EMPTY, elem_id="taught")

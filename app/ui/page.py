@@ -29,6 +29,7 @@ from app.ui.owner_api import add_owner_endpoints
 from app.ui.owner_tab import build_owner_tab, shown_to_owners
 from app.ui.persona_api import add_persona_endpoints
 from app.ui.private_section import add_private_endpoints, build_private_section
+from app.ui.round_api import add_round_endpoints
 from app.ui.study_api import add_study_endpoints
 from app.ui.sync_api import add_sync_endpoint
 from app.ui.theme import SCRIPTS, STYLE_SHEETS, plumbline_theme
@@ -45,6 +46,7 @@ def build_page(services: Services) -> Door:
     with Door(services.limits, services.settings.trust_proxy, **options) as demo:
         # First: a private event of the same name would otherwise take it, and /compare would become /compare_1.
         add_endpoints(services)
+        add_round_endpoints(services)
         add_online_endpoint(services)
         add_learn_endpoints(services)
         add_version_endpoints(services)

@@ -87,7 +87,7 @@ def build_versus_section(
             request = Request(
                 messages=(("user", prompt),), persona=persona, arms=(arm,), settings=settings, blind=blind
             )
-            asked_as = services.catalogue.seen(persona, rater_of(secret)).name
+            asked_as = services.catalogue.seen(persona or "", rater_of(secret)).name
             versus = services.versus  # another model may take over meanwhile
             duel = versus.start(request, one, other, rater_of(secret))
             yield {round_id: duel.round_id, stop: gr.Button(interactive=True)}

@@ -34,6 +34,7 @@ window.EventSource = class extends PlainSource {
   constructor(...args) { super(...args); this.addEventListener("message", e => window.received.push(e.data)); }
 };
 """
+SETTLED = "window.received.join('').split('\"process_completed\"').length > window.joined"
 VISIBLE_MARKUP = """() => {
   const copy = document.documentElement.cloneNode(true);
   copy.querySelectorAll("script, style, link").forEach(e => e.remove());
@@ -196,7 +197,7 @@ class Plumb:
 
     def settle(self) -> None:
         """Waits until every event that was sent to the server has been answered."""
-        self.page.wait_for_function("window.received.join('').split('\"process_completed\"').length > window.joined")
+        self.page.wait_for_function(SETTLED)
 
     def forget_received(self) -> None:
         """From now on `received` counts anew."""

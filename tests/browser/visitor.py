@@ -69,4 +69,8 @@ class Visitor:
         self.press("[role=tab] >> nth=0")
         self.press("#links [data-copy^='?r=']")
         self.page.page.wait_for_function("navigator.clipboard.readText().then(text => text.includes('?r='))")
+        button = self.page.page.locator("#links [data-copy^='?r=']")
+        button.filter(has_text="Copied").wait_for()
+        button.dispatch_event("blur")
+        assert button.inner_text() == "Copy link to this round"
         return self.page.page.evaluate("navigator.clipboard.readText()")

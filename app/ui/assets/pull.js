@@ -123,7 +123,8 @@
     // Browsers have a clipboard on https and on localhost only.
     if (!navigator.clipboard) return void window.prompt("Copy this:", copied);
     await navigator.clipboard.writeText(copied);
+    const words = (button.dataset.words ??= button.textContent);
     button.textContent = "Copied";
-    button.addEventListener("blur", () => (button.textContent = "Copy"), {once: true});
+    button.addEventListener("blur", () => (button.textContent = words), {once: true});
   });
 })();
