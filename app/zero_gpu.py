@@ -10,7 +10,7 @@ what both have (the use cases, the model) goes by name and only the rest by valu
 
 import importlib
 import os
-import pickle  # nosec B403: between our own two processes only, see above
+import pickle  # between our own two processes only, see above  # nosec B403
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
