@@ -5,7 +5,7 @@ It knows git and the disk; it does not know the Hub. Nothing that git does not t
 
 import re
 import shutil
-import subprocess  # nosec B404: for git, with fixed words
+import subprocess  # for git, with fixed words  # nosec B404
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -50,7 +50,7 @@ def tracked(root: Path) -> list[str]:
     git = shutil.which("git")
     if git is None:
         raise InputError("git is not installed, and only what git tracks is deployed; install git")
-    listed = subprocess.run([git, "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 # nosec B603: fixed words
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 (fixed words)  # nosec B603
     if listed.returncode:
         raise InputError(
             f"{root} is no git checkout ({listed.stderr.strip()[:120]}), and only what git tracks is deployed; clone Plumbline with git"

@@ -1,12 +1,16 @@
 """ZeroGPU, the Hub's lent GPUs: every job goes, one at a time, to a process that was forked from this one and shares no memory with it.
 
-So there is no batching there, and what a job leaves behind is on the disk. Jobs travel as pickles, between our own two processes only: what
-both have (the use cases, the model) by name, the rest by value. It knows no texts, no arms and no storage.
+So there is no batching there, and what a job leaves behind is on the disk. It knows no texts, no arms and no storage.
+
+Pickles, refused everywhere else, are how jobs travel here, and `spaces.GPU` (0.51.3) leaves no choice: its wrapper puts the arguments into a
+multiprocessing queue and the items into another, which pickle whatever they are given. So JSON would only be pickled once more. They go
+through pipes between a process and its own fork and are never on a disk or a network. What we pickle ourselves are the arguments, so that
+what both have (the use cases, the model) goes by name and only the rest by value.
 """
 
 import importlib
 import os
-import pickle  # nosec B403: between our own two processes only, see above
+import pickle  # between our own two processes only, see above  # nosec B403
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait

@@ -17,8 +17,8 @@ from storage.log_rows import TABLES, bury, put, row_of, tombstones_of
 
 NOW = "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00'"  # as `now` writes it
 AT_ONCE = 500
-# Rows of these kinds hold a person's words or name, and are deleted because somebody wants them gone.
-PERSONAL = ("rounds", "raters", "personas")
+# Rows of these kinds hold a person's words or name, or what was said of them, and are deleted because somebody wants them gone.
+PERSONAL = ("rounds", "raters", "bans", "personas")
 
 
 @dataclass(frozen=True)

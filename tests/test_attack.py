@@ -26,6 +26,7 @@ from app.study_prompts import MOST_LINES, read_study_prompts
 from storage.store import Store
 from tests.models import save_tiny_model
 from tests.rounds import a_round, add_choice
+from tests.studies import add_study
 from tests.test_api import HANG, Server, serving
 
 SQL = [
@@ -201,6 +202,19 @@ def test_no_path_is_taken_for_a_name(server: Server, tmp_path: Path):
                 client.predict(**values, api_name=name)
             assert "root:" not in str(caught.value) and len(str(caught.value).split()) > 3
     assert sorted(server.services.settings.data.rglob("*")) == before
+
+
+def test_an_exports_name_holds_no_text_of_anybodys(server: Server):
+    hostile, store = '"><img src=x onerror=alert(1)>/../../x.csv', server.services.store
+    study = add_study(store, "hostile", prompts=1)
+    add_choice(store, 1, hostile)
+    with store.database.write() as db:
+        db["studies"].update(study.id, {"name": hostile})
+    client = server.client()
+    for asked in ({"persona": hostile}, {"study": hostile}):
+        for file_type in ("jsonl", "csv", "parquet"):
+            file = client.predict(**asked, file_type=file_type, api_name="/export")
+            assert Path(file).name in ("preferences.jsonl", f"preference.{file_type}")
 
 
 def test_the_servers_own_files_are_not_served(server: Server):

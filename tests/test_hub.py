@@ -117,6 +117,9 @@ def test_a_ban_outlives_a_wiped_disk_and_ends_everywhere_once_it_is_lifted(hub: 
         BanTable(store.database).refuse("ann")
     assert BanTable(wiped.database).lift("ann")
     again.now()
+    assert {(line["kind"], line["row"] is None) for line in hub.lines(DATASET) if line["key"] == ["ann"]} == {
+        ("bans", True)
+    }
     sync.replay()
     BanTable(store.database).refuse("ann")
     assert store.count_decisive() == wiped.count_decisive() == 2

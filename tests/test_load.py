@@ -6,6 +6,7 @@ import pytest
 
 from app.ui.render import Pane, panes
 from storage.records import Answer
+from tests.benchmarks import vanishing
 from tests.benchmarks.load import growth_mb, jain, measured, percentiles, same
 from tests.benchmarks.tab import in_order, texts
 
@@ -48,3 +49,11 @@ def test_arguments_stand_in_their_order_and_a_strange_one_is_refused():
     assert in_order(info, "f", {"a": 1}) == [1, 7] and in_order(info, "f", {"b": 2, "a": 1}) == [1, 2]
     with pytest.raises(ValueError, match="does not take c"):
         in_order(info, "f", {"c": 3})
+
+
+def test_who_vanishes_on_the_page_or_over_the_api_is_measured_until_the_place_is_free(tmp_path: Path):
+    found = vanishing.measured(tmp_path, str(vanishing.endless(tmp_path / "model")), times=1, at_once=2)
+    assert found["ended_by_themselves"] == 0 and not found["traceback"]
+    ways = [(row["way"], row["visitors_at_once"], row["while_learning"]) for row in found["rows"]]
+    assert ways == [(way, n, learns) for n, learns in ((1, False), (2, False), (1, True)) for way in ("page", "api")]
+    assert all(0 < row["seconds"]["p50"] <= row["seconds"]["most"] for row in found["rows"])

@@ -143,7 +143,9 @@ def test_a_ban_and_its_end_are_noted_and_not_the_votes_that_are_counted_anew(sto
     (event,) = noted(store)
     assert event.row["reason"] == "again and again"
     bans.lift("ann")
-    assert len(store.votes()) == 1 and [(e.kind, e.row) for e in noted(store)] == [("bans", None)]
+    (batch,) = outbox.batches(0)
+    assert len(store.votes()) == 1 and [(e.kind, e.row) for e in batch.events] == [("bans", None)]
+    assert batch.deletes, "what was said of a person does not stay in the dataset"
 
 
 def test_a_number_is_not_used_twice_after_all_was_sent(store: Store):

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.audit import told
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -27,3 +29,15 @@ def test_nothing_is_pinned_twice():
         if line and not line.startswith(("#", "-"))
     ]
     assert len(names) == len(set(names))
+
+
+def test_the_audit_tells_every_hole_and_what_could_not_be_asked():
+    hole = {"id": "PYSEC-1", "fix_versions": ["1.1", "2.0"], "aliases": [], "description": ""}
+    found = [
+        {"name": "a", "version": "1.0", "vulns": [hole, {**hole, "id": "PYSEC-2", "fix_versions": []}]},
+        {"name": "b", "version": "1.0", "vulns": []},
+        {"name": "c", "skip_reason": "not found"},
+    ]
+    holes, asked, not_asked = told(found)
+    assert holes == ["a 1.0: PYSEC-1, mended in 1.1, 2.0", "a 1.0: PYSEC-2, mended in no version yet"]
+    assert (asked, not_asked) == (2, 1) and told([]) == ([], 0, 0)
