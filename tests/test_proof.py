@@ -100,6 +100,10 @@ def test_a_point_of_a_curve_by_hand():
     assert found["step"] == 8 and found["words"]["value"] == pytest.approx((3 + 6 + 20) / 3)
     assert [found[told]["value"] for told in proof_online.TOLD] == pytest.approx([2 / 3, 1 / 3, 1 / 3])
     assert found["well_formed"]["value"] == pytest.approx(2 / 3)
+    before = proof_online.point(["Boil it at once, since it is " + "very " * 20 + "cold."] * 3, step=0)
+    # Only the first two are short, and none was.
+    ahead = proof_online.ahead_of(found, before, "shorter")
+    assert ahead["mean"] == pytest.approx(2 / 3) and ahead["n"] == 3 and ahead["low"] <= ahead["mean"] <= ahead["high"]
 
 
 def test_both_ways_of_learning_get_as_many_labels_and_are_measured_as_often(llama):
@@ -154,7 +158,9 @@ def test_the_report_says_what_was_measured_and_how_to_measure_the_rest(tmp_path:
         "rows": {"before": row, proof_methods.ONLY_ASKED: row, "ipo": row},
     }
     point = {"labels": 8, "shorter": share, "words": mean, "well_formed": share, "seconds": 61.0}
+    ahead = {"mean": 0.25, "low": -0.05, "high": 0.5, "n": 24}
     curves = {"told": {"shorter": "curt"}, "curves": {f"shorter, {way}": [point] for way in ("online", "offline")}}
+    curves["online minus offline"] = {"shorter": ahead}
     arms = {"arms": {"amulet": {"seconds of prompted": [1.0, 3.0, 1.5], "forwards an answer": 128}}}
     for part, found in (("methods", methods), ("online", curves), ("cost", arms)):
         (tmp_path / f"proof-{part}.json").write_text(json.dumps(about | found))
@@ -162,6 +168,7 @@ def test_the_report_says_what_was_measured_and_how_to_measure_the_rest(tmp_path:
     assert "starter abc, limit 3, 2 cores of which torch uses 1" in said
     assert "**strength**: not measured (`python -m tests.benchmarks.proof --work FOLDER --parts strength`)" in said
     assert "| 8 | 0.75 [0.55, 0.88] | 0.75 [0.55, 0.88] | 41.5 [30.0, 55.0] |" in said and "| 61 | 61 |" in said
+    assert "online minus offline on the same prompts: +0.25 [-0.05, +0.50] (n = 24)." in said
     assert "| amulet | 1.50 (1.00 to 3.00) | 128 |" in said and "| 1.50 times the seconds |" in said
     (ipo,) = (line for line in said.splitlines() if line.startswith("| ipo |"))
     assert "2310.12036" in ipo and "right 0.75 [0.55, 0.88] (n = 24), +41.5 nats [+30.0, +55.0]" in ipo

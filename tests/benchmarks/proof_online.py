@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from app.annotators.implicit import ImplicitJudge
 from app.decoding.arms import DecodeSettings
@@ -34,6 +34,7 @@ from personas import load_library
 from tests.benchmarks.proof_run import kept
 
 TOLD = {"shorter": "curt", "warmer": "grandparent", "lists": "lister"}
+WAYS = ("online", "offline")
 TRAINED_ON = 200
 SETTINGS = OnlineSettings(steps=40, prompts_per_step=8, evaluate_every=8, patience=1000, max_seconds=7200)
 
@@ -48,14 +49,22 @@ def measure(work: Path, limit: int, settings: OnlineSettings = SETTINGS) -> dict
     """
     curves = {}
     for told, persona in TOLD.items():
-        for way, learn in (("online", online), ("offline", offline)):
+        for way, learn in zip(WAYS, (online, offline), strict=True):
 
             def curve(learn=learn, persona=persona) -> list[dict[str, Any]]:
                 return list(learn(LanguageModel.load("starter"), persona, limit, settings))
 
             curves[f"{told}, {way}"] = kept(work / f"{told}-{way}.json", curve)
             print(f"{told}, {way}: {curves[f'{told}, {way}'][-1]['seconds']:.0f} s", file=sys.stderr)
-    return {"settings": settings.model_dump(), "told": TOLD, "curves": curves}
+    ahead = {told: ahead_of(*(curves[f"{told}, {way}"][-1] for way in WAYS), told) for told in TOLD}
+    return {"settings": settings.model_dump(), "told": TOLD, "curves": curves, "online minus offline": ahead}
+
+
+def ahead_of(online_: dict[str, Any], offline_: dict[str, Any], told: str) -> dict[str, Any]:
+    """By how much more of the same prompts' answers follow the rule at one point than at another."""
+    gaps = np.array(online_["each"][told], float) - np.array(offline_["each"][told], float)
+    found = clustered_mean(gaps, np.arange(len(gaps)))
+    return {"mean": found.value, "low": found.interval[0], "high": found.interval[1], "n": found.n}
 
 
 def prompts(limit: int) -> tuple[list[list[Message]], list[list[Message]]]:
@@ -85,12 +94,11 @@ def principle_of(persona: str) -> str:
 
 def point(answers: list[str], **where: float) -> dict[str, Any]:
     """What held-out answers are like: words, and by every rule, the judge's own among them, how many follow it."""
-    words = torch.tensor([float(len(text.split())) for text in answers]).numpy()
-    mean = clustered_mean(words, torch.arange(len(answers)).numpy())
+    mean = clustered_mean(np.array([len(text.split()) for text in answers], float), np.arange(len(answers)))
     follow = {told: [follows(text, voices()[persona]) for text in answers] for told, persona in TOLD.items()}
     found = {told: share(sum(flags), len(flags)).__dict__ for told, flags in follow.items()}
     found["well_formed"] = share(sum(well_formed(text, True) for text in answers), len(answers)).__dict__
-    return {**where, "words": mean.__dict__, **found}
+    return {**where, "words": mean.__dict__, **found, "each": follow}
 
 
 def online(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
@@ -110,7 +118,8 @@ def online(model: LanguageModel, persona: str, limit: int, settings: OnlineSetti
 
 def offline(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
     """As many labels on answers of the start alone, and as many steps of the same DPO on them."""
-    began, (training, held_out) = time.monotonic(), prompts(limit)
+    training, held_out = prompts(limit)
+    began = time.monotonic()
     yield point(greedy(model, held_out, None, settings), step=0, labels=0, seconds=0.0)
     chance = random.Random(settings.seed)
     order = [training[chance.randrange(len(training))] for _ in range(settings.steps * settings.prompts_per_step)]

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.proof_methods import ONLY_ASKED
+from tests.benchmarks.proof_online import WAYS
 from tests.benchmarks.proof_table import methods_table
 
 Found = dict[str, Any]
@@ -101,6 +102,8 @@ def online(found: Found) -> Iterable[str]:
                 for points in zip(*curves, strict=True)
             ],
         )
+        ahead = found["online minus offline"][told]
+        yield f"At the end, online minus offline on the same prompts: {difference(ahead)} (n = {ahead['n']})."
 
 
 def blends(found: Found) -> Iterable[str]:
@@ -137,7 +140,6 @@ def methods(found: Found) -> Iterable[str]:
     )
 
 
-WAYS = ("online", "offline")
 SECTIONS: dict[str, Callable[[Found], Iterable[str]]] = {
     "strength": strength,
     "cost": cost,
