@@ -36,7 +36,6 @@ SAMPLES = 3
 SAMPLE_TOKENS = 96
 IN_TRAINING = "in_training"
 PAIRS_AT_ONCE = 8
-UNASKED = "it was asked to stay unpublished; it can be published later"
 ITS_RATERS = "it is yours alone: you can choose it in Compare, and only the owner of this page can publish it"
 
 
@@ -235,12 +234,15 @@ class Learn:
         finally:
             self.model.drop_adapter(IN_TRAINING)
         passed, reason = _gate(before, after)
-        if passed and not publish:
-            passed, reason = False, ITS_RATERS if rater else UNASKED
         samples = [
             Sample(p.messages[-1]["content"], old, new)
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
+        if passed and not publish:
+            passed, reason = (
+                False,
+                ITS_RATERS if rater else "it was asked to stay unpublished; it can be published later",
+            )
         outcome = Outcome(
             version=version,
             pairs_train=len(training),

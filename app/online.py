@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -57,19 +57,6 @@ class OnlineOutcome:
     reason: str
     curve: list[OnlineStep]
     samples: list[Sample] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a run is asked for, as `Online.run` explains it, checked."""
-
-    judge: Judge
-    principle: str
-    scope: str
-    settings: OnlineSettings
-    publish: bool
-    samples: bool
-    rater: str
 
 
 class Online:
@@ -147,8 +134,10 @@ class Online:
             raise BusyError("a judge is at work already; please wait until it has finished, or stop it")
         try:
             known = [pair for pair in pairs if pair.messages not in held_out]
-            asked = _Asked(judge, principle, scope, settings, publish and not rater, samples, rater)
-            steps = partial(self._steps, asked, training, held_out, known)
+            publish = publish and not rater
+            steps = partial(
+                self._steps, judge, principle, scope, training, held_out, known, settings, publish, samples, rater
+            )
             told = (Asking, OnlineStep, OnlineOutcome)
             with self._versions.adapters.underway("online", f"a judge's run for {scope or 'all personas'}"):
                 yield from (item for item in self._worker.stream(steps, background=True) if isinstance(item, told))
@@ -164,15 +153,27 @@ class Online:
         return len(led) + settings.max_new_tokens <= self.model.context_length
 
     def _steps(
-        self, asked: _Asked, training: list[list[Message]], held_out: list[list[Message]], pairs: list[Pair]
+        self,
+        judge: Judge,
+        principle: str,
+        scope: str,
+        training: list[list[Message]],
+        held_out: list[list[Message]],
+        pairs: list[Pair],
+        settings: OnlineSettings,
+        publish: bool,
+        samples: bool,
+        rater: str,
     ) -> Iterator[Wait | Asking | Judged | OnlineStep | OnlineOutcome | None]:
-        run, curve, judge = secrets.token_urlsafe(9), [], asked.judge
+        run, curve = secrets.token_urlsafe(9), []
         pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="judge") if judge.waits else None
         try:
-            loop = OnlineLoop(self.model, judge.annotator, asked.principle, asked.settings, IN_LOOP, pool)
+            loop = OnlineLoop(self.model, judge.annotator, principle, settings, IN_LOOP, pool)
             for event in loop.run(training, held_out, pairs):
                 if isinstance(event, Judged):
-                    self._store.add_ai_votes([self._vote(asked, run, judgement) for judgement in event.judgements])
+                    self._store.add_ai_votes(
+                        [self._vote(judgement, judge, run, scope, principle) for judgement in event.judgements]
+                    )
                 if isinstance(event, OnlineStep):
                     curve.append(event)
                 yield event
@@ -184,9 +185,9 @@ class Online:
                 pool.shutdown(wait=False, cancel_futures=True)
         last = curve[-1]
         passed, reason = _gate(last.win_rate)
-        if passed and not asked.publish:
+        if passed and not publish:
             passed, reason = False, "it was not asked to be published; it can be published later"
-        shown = zip(held_out[: SAMPLES if asked.samples else 0], loop.before, loop.after, strict=False)
+        shown = zip(held_out[: SAMPLES if samples else 0], loop.before, loop.after, strict=False)
         outcome = OnlineOutcome(
             version=version,
             run=run,
@@ -203,18 +204,19 @@ class Online:
             curve=curve,
             samples=[Sample(messages[-1]["content"], before, after) for messages, before, after in shown],
         )
-        self._store.add_version(self._record(asked, outcome), publish=passed)
+        made = replace(self._record(outcome, judge, principle, scope, settings), rater=rater)
+        self._store.add_version(made, publish=passed)
         yield outcome
 
-    def _vote(self, asked: _Asked, run: str, judgement: Judgement) -> AIVote:
+    def _vote(self, judgement: Judgement, judge: Judge, run: str, scope: str, principle: str) -> AIVote:
         question, preference = judgement.question, judgement.preference
         return AIVote(
             run=run,
             step=judgement.step,
-            persona=asked.scope,
-            principle=asked.principle,
-            annotator=asked.judge.name,
-            annotator_model=asked.judge.model,
+            persona=scope,
+            principle=principle,
+            annotator=judge.name,
+            annotator_model=judge.model,
             messages=question.messages,
             first=question.first,
             second=question.second,
@@ -225,18 +227,19 @@ class Online:
             model_revision=self.model.revision,
         )
 
-    def _record(self, asked: _Asked, outcome: OnlineOutcome) -> Version:
-        judge, settings = asked.judge, asked.settings
+    def _record(
+        self, outcome: OnlineOutcome, judge: Judge, principle: str, scope: str, settings: OnlineSettings
+    ) -> Version:
         told = asdict(outcome)
         metrics = {key: told[key] for key in ("run", "stopped", "dropped", "cost", "curve", "samples")}
         # `before` and `after` as those of a refresh: shares that come out right, here of answers against the start's own.
         metrics |= {"before": asdict(share(0.5 * outcome.win_rate.n, outcome.win_rate.n)), "after": told["win_rate"]}
         metrics |= {"losses": [step.loss for step in outcome.curve if step.loss is not None]}
         # The principle is somebody's words, and settings are told to everybody.
-        metrics |= {"principle": asked.principle}
+        metrics |= {"principle": principle}
         return Version(
             id=outcome.version,
-            scope=asked.scope,
+            scope=scope,
             model=self.model.name,
             model_revision=self.model.revision,
             settings=settings.model_dump() | {"annotator": judge.name, "annotator_model": judge.model},
@@ -246,10 +249,9 @@ class Online:
             seconds=outcome.seconds,
             published=outcome.published,
             reason=outcome.reason,
-            parent=self._versions.in_use(asked.scope),
+            parent=self._versions.in_use(scope),
             reference=settings.learner().reference,
             origin="online",
-            rater=asked.rater,
         )
 
 
