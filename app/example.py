@@ -13,11 +13,11 @@ from typing import Any
 from storage.records import Answer
 
 FILE = Path(__file__).parent / "ui" / "assets" / "example.json"
-PERSONA, PROMPT, SEED = "pirate", "Why do we have seasons?", 1
+PERSONA, PROMPT, SEED = "pirate", "How do I fall asleep faster?", 2
 CARDS = (
     ("pirate", "How do I pack a suitcase?"),
     ("for_child", "Why is the sky blue?"),
-    ("curt", "How do I save money?"),
+    ("curt", "How do I start running?"),
 )
 INVITATION = "An example, answered earlier by the bundled model. Point at a coloured word to see why; press Compare to run it live."
 

@@ -1,6 +1,7 @@
 """The bundled model as a stranger finds it, its training data's held-out line, and its trainer end to end in small."""
 
 import json
+import zlib
 from itertools import islice
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from app.model import LanguageModel
 from app.prompts import SYSTEM_TEXT, chat
 from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
+from app.starter.compact import on_a_grid
 from app.starter.dataset import Corpus, Sample, is_held_out
 from app.starter.measures import Relevance
 from app.starter.train import build_model, encode, loss_of_rows, packed_rows, train, train_tokenizer, widen
@@ -174,3 +176,20 @@ def test_nobody_can_open_a_turn_of_their_own():
         "<|end|>",
         "<|assistant|>",
     ]
+
+
+def test_rounded_weights_hardly_differ_and_take_little_more_than_half_the_space():
+    weight = torch.randn(64, 256, generator=torch.Generator().manual_seed(3)) * torch.logspace(-3, 1, 64)[:, None]
+    rounded = on_a_grid(weight)
+    assert torch.equal(rounded.half().float(), rounded)  # fp16 holds it as it is
+    assert torch.linalg.norm(rounded - weight, dim=1).div(torch.linalg.norm(weight, dim=1)).max() < 0.02
+    assert torch.equal(on_a_grid(rounded), rounded)
+    sizes = [len(zlib.compress(w.half().numpy().tobytes())) for w in (rounded, weight)]
+    assert sizes[0] < 0.65 * sizes[1]
+    assert torch.equal(on_a_grid(torch.tensor([0.1, 0.2])), torch.tensor([0.1, 0.2]))
+    assert torch.equal(on_a_grid(torch.zeros(2, 3)), torch.zeros(2, 3))
+
+
+def test_the_shipped_weights_are_rounded():
+    for file in WEIGHTS_FOLDER.glob("*.safetensors"):
+        assert len(zlib.compress(file.read_bytes(), 1)) < 0.65 * file.stat().st_size

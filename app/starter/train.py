@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
+from app.starter.compact import on_a_grid
 from app.starter.dataset import Corpus, Sample
 
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
@@ -293,9 +294,9 @@ def _tokenizer(corpus: Corpus, config: dict, folder: Path, resume: bool) -> PreT
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Writes fp16 safetensors in shards under 10 MB, with tokenizer and chat template, as stock transformers load them."""
+    """Writes fp16 safetensors in shards under 10 MB, rounded by `on_a_grid`, with tokenizer and chat template, as stock transformers load them."""
     half = LlamaForCausalLM(model.config).half()
-    half.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    half.load_state_dict({name: on_a_grid(value.float()).half() for name, value in model.state_dict().items()})
     half.generation_config.no_repeat_ngram_size = NO_REPEAT_NGRAM
     half.save_pretrained(folder, max_shard_size="9MB")
     tokenizer.save_pretrained(folder)

@@ -241,5 +241,5 @@ def version_choices(services: Services, rater: str = "") -> list[tuple[str, str]
 
 
 def _examples(persona: AnyPersona) -> list[str]:
-    everyday = ("How do I make good coffee?", "Why is the sky blue?", "How do I save money?")
+    everyday = ("How do I make tea?", "Why is the sky blue?", "How do I start running?")
     return [*getattr(persona, "example_prompts", ()), *everyday][:3]
