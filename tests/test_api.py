@@ -438,7 +438,7 @@ def test_bad_input_arrives_as_a_sentence(server: Server, values: dict[str, Any],
 
 
 def test_number_that_is_none_arrives_as_a_sentence_by_plain_http(server: Server):
-    body = '{"data": ["Why?", "pirate", "", "principle", RATIO, 0.8, 0.5, 1, 4, 0.0, "none", "baseline", false, "", false, null, "baseline,linear_aligned"]}'
+    body = '{"data": ["Why?", "pirate", "", "principle", RATIO, 0.8, 0.5, 1, 4, 0.0, "none", "baseline", false, "", false, null, "baseline,linear_aligned", ""]}'
     answer = server.post("compare", body.replace("RATIO", "NaN"))
     assert "event: error" in answer and "ratio is nan" in answer
     assert "event: complete" in server.post("compare", body.replace("RATIO", "1.0"))
