@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import random
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from app.best_of_command import add_best_of_parser
 from app.data_command import add_data_parsers
-from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, RATIO_UNDER_A_BUDGET, DecodeSettings
+from app.decoding.arms import ARM_NAMES, OFFERED_ARMS, RATIO_UNDER_A_BUDGET, DecodeSettings, seed_by_lot
 from app.deploy_command import add_deploy_parser
 from app.errors import PlumblineError, checked
 from app.evaluate_command import add_evaluate_parser
@@ -61,7 +60,7 @@ def compare(options: argparse.Namespace) -> int:
         kl_budget=options.kl_budget,
         top_p=options.top_p,
         temperature=options.temperature,
-        seed=random.SystemRandom().randrange(2**31) if options.seed is None else options.seed,
+        seed=seed_by_lot() if options.seed is None else options.seed,
         max_new_tokens=options.max_new_tokens,
         **{name: getattr(options, name) for name in FURTHER_SETTINGS},
     )

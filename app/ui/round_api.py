@@ -1,6 +1,5 @@
 """The endpoints around a comparison: `/undo`, `/round`, `/history` and `/sweep`. Thin: checks and work are the use cases'."""
 
-import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.compare import Principle, Request
-from app.decoding.arms import DecodeSettings
+from app.decoding.arms import DecodeSettings, seed_by_lot
 from app.errors import checked
 from app.label import rater_of
 from app.services import Services
@@ -94,7 +93,7 @@ def add_round_endpoints(services: Services) -> None:
                 DecodeSettings,
                 ratio=ratio,
                 temperature=temperature,
-                seed=random.SystemRandom().randrange(2**31) if seed == -1 else seed,
+                seed=seed_by_lot() if seed == -1 else seed,
                 max_new_tokens=max_new_tokens,
             )
             own = rater_of(str(rater or ""))
