@@ -22,6 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 PROMPTED = "principle_prompted"
 RATIOS = ("0.5", "1", "2", "3", "5", "10", "20")
 BUDGET = "0.5"
+WHOLE = " top_p=1"  # every token is allowed
 ALPHAS = ("0.25", "0.5", "1", "2")
 ARMS = (
     "baseline",
@@ -29,6 +30,9 @@ ARMS = (
     f"linear_aligned ratio={','.join(RATIOS)}",
     f"linear_aligned kl_budget={BUDGET} ratio=5,20",
     "linear_aligned kl_budget=0.1,1 ratio=20",
+    # Without the asked arm's nucleus, which keeps an answer fluent at every ratio.
+    f"linear_aligned top_p=1 ratio={','.join(RATIOS)}",
+    f"linear_aligned kl_budget={BUDGET} top_p=1 ratio=2,3,5,20",
     f"amulet amulet_alpha={','.join(ALPHAS)}",
 )
 
@@ -43,8 +47,9 @@ def strength(work: Path, limit: int, arms: tuple[str, ...] = ARMS) -> dict[str, 
     """
     results = evaluated(work, "--limit", str(limit), "--arms", *arms, "--against", PROMPTED, "baseline")
     names, cases = [figures["name"] for figures in results["figures"]], cases_of(work)
-    ratios = [name for name in names if name.startswith("linear_aligned ratio=")]
+    ratios = [name for name in names if name.startswith("linear_aligned ratio=") and not name.endswith(WHOLE)]
     budgets = [name for name in names if name.startswith(f"linear_aligned kl_budget={BUDGET} ")]
+    whole = [name for name in names if name.startswith("linear_aligned ratio=") and name.endswith(WHOLE)]
     columns = ("markers", "classifier", "implicit")
     return results | {
         "order": {
@@ -56,7 +61,9 @@ def strength(work: Path, limit: int, arms: tuple[str, ...] = ARMS) -> dict[str, 
         },
         "fluency breaks": {
             "ratio alone": broken(results, ratios),
-            f"ratio under a budget of {BUDGET}": broken(results, budgets),
+            f"ratio under a budget of {BUDGET}": broken(results, [one for one in budgets if not one.endswith(WHOLE)]),
+            "ratio alone over the whole vocabulary": broken(results, whole),
+            f"the same under a budget of {BUDGET}": broken(results, [one for one in budgets if one.endswith(WHOLE)]),
         },
         "amulet": [
             against_linear(results, cases, name, ratios, column, equal)
