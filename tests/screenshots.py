@@ -40,9 +40,11 @@ PROMPTS = (
     "What should I have for breakfast?",
 )
 ATTEMPTS = 5
+# The server writes in short turns and stands still between them, so that the page, which is slower, shows what was written.
+WRITES_MS, SHOWS_MS = 60, 300
 FEWEST_DOTS = 8  # steps of learning that a curve shows
 WRITING = "document.querySelectorAll('#panes .pl-caret').length === 3"
-UNDER_WAY = f"{WRITING} && [...document.querySelectorAll('#panes .pl-text')].every(e => e.textContent.length > 50)"
+UNDER_WAY = f"{WRITING} && [...document.querySelectorAll('#panes .pl-text')].every(e => e.textContent.length > 30)"
 
 
 class NotReachedError(Exception):
@@ -176,12 +178,14 @@ def _stream(page: Plumb, server: Server, out: Path) -> None:
     for prompt in PROMPTS[:ATTEMPTS]:
         page.write("prompt", prompt)
         page.start_comparing()
-        page.page.wait_for_function(f"({UNDER_WAY}) || {SETTLED}")
-        with held(server):
-            # An answer may be shorter than what is waited for, or its end may have been on its way already.
-            caught = page.page.evaluate(STREAMING.holds)
-            if caught:
-                _keep(page, STREAMING, out)
+        caught = False
+        while not caught and not page.page.evaluate(SETTLED):
+            page.page.wait_for_timeout(WRITES_MS)
+            with held(server):
+                page.page.wait_for_timeout(SHOWS_MS)
+                caught = page.page.evaluate(f"({UNDER_WAY}) && ({STREAMING.holds})")
+                if caught:
+                    _keep(page, STREAMING, out)
         page.wait_until_votable()
         if caught:
             return
