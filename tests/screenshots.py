@@ -150,6 +150,7 @@ def visit(server: Server, browser: Browser, out: Path) -> None:
     _keep(page, ERROR, out)
 
     _stream(page, server, out)
+    page.compare(PROMPTS[0])  # undisturbed: the seconds that the page tells are true
     page.page.evaluate("window.scrollTo(0, 0)")
     page.page.locator("#panes .pl-linear_aligned [data-told] .pl-t[data-s='4']").first.hover()
     page.page.locator("#pl-token").wait_for()
