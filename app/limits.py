@@ -181,6 +181,9 @@ class Limits:
         return seconds_to_wait(item.amount - cost, expiry, before, before_left, now, now_left - expiry)
 
 
+ROUNDING = 1e-6  # seconds: a sum of floats may fall short of the whole second that it is
+
+
 def seconds_to_wait(room: int, expiry: int, before: int, before_left: float, now: int, left: float) -> int:
     """Seconds until a sliding window counts no more than `room`.
 
@@ -198,7 +201,7 @@ def seconds_to_wait(room: int, expiry: int, before: int, before_left: float, now
         wait = before_left - (room + 1 - now) * expiry / before if before else 0.0
     else:
         wait = left + expiry * (1 - (room + 1) / now)
-    return max(1, math.floor(wait) + 1)
+    return max(1, math.floor(wait + ROUNDING) + 1)
 
 
 def _wider(rate: RateLimitItem, times: int) -> RateLimitItem:
