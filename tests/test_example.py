@@ -17,5 +17,5 @@ def test_the_example_is_whole_and_made_with_the_bundled_starter():
 def test_what_a_first_visitor_is_offered_is_in_the_library():
     library = load_library()
     # The prompt that stands in the form on a first visit, above the answers to it.
-    assert example.PROMPT == library[example.PERSONA].example_prompts[0]
+    assert library[example.PERSONA].example_prompts[0] == example.PROMPT
     assert {persona for persona, _ in example.CARDS} <= set(library)
