@@ -5,13 +5,9 @@ the server's process is held still while the pictures of that one moment are tak
 page that is wider than its window. It knows the page by the ids that the product gives it, and nothing of what stands in the README.
 """
 
-import os
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_ARGS, PATIENCE_MS, Server
-from tests.browser.pages import SETTLED, Plumb
+from tests.browser.pages import SETTLED, SHOWS_MS, WRITES_MS, Plumb, held
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 1200
@@ -40,8 +36,6 @@ PROMPTS = (
     "What should I have for breakfast?",
 )
 ATTEMPTS = 5
-# The server writes in short turns and stands still between them, so that the page, which is slower, shows what was written.
-WRITES_MS, SHOWS_MS = 60, 300
 FEWEST_DOTS = 8  # steps of learning that a curve shows
 WRITING = "document.querySelectorAll('#panes .pl-caret').length === 3"
 UNDER_WAY = f"{WRITING} && [...document.querySelectorAll('#panes .pl-text')].every(e => e.textContent.length > 30)"
@@ -72,16 +66,6 @@ DONE = State("done", "#panes", "document.querySelectorAll('#panes section').leng
 BLIND = State("blind", "#panes", "document.querySelectorAll('#panes section').length === 2 && !document.querySelector('#vote-first').disabled && document.querySelector('#panes code') === null")  # fmt: skip
 LEARNING = State("learning", "#learn-result", "document.querySelector('#learn-result [role=progressbar]') !== null && document.querySelectorAll('#learn-result .pl-curve').length === 3")  # fmt: skip
 LEARNT = State("learnt", "#learn-result", "document.querySelector('#learn-result .pl-samples') !== null && !document.querySelector('#learn').disabled && document.querySelector('#versions').textContent.includes('v1')")  # fmt: skip
-
-
-@contextmanager
-def held(server: Server) -> Iterator[None]:
-    """The server's process stands still meanwhile, and with it what the page shows."""
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 def pictures(page: Plumb, state: State) -> list[list[Image.Image]]:

@@ -7,7 +7,7 @@ import pytest
 
 from app.refresh.feedback import OnlineSettings
 from app.refresh.methods import OBJECTIVES, ONLINE
-from tests.benchmarks import proof, proof_methods, proof_online, proof_report, proof_table
+from tests.benchmarks import proof, proof_methods, proof_online, proof_report, proof_steered, proof_table
 from tests.benchmarks.proof_run import gain, kept, paired
 from tests.test_readme import TESTS
 
@@ -119,6 +119,34 @@ def test_both_ways_of_learning_get_as_many_labels_and_are_measured_as_often(llam
     assert curves[0][0]["words"] == curves[1][0]["words"]
 
 
+def test_a_rule_prefers_more_of_what_it_counts():
+    degrees = proof_steered.DEGREES
+    assert [degrees["shorter"](text) for text in ("Boil it.", "")] == [-2, 0]
+    assert degrees["warmer"]("You and your kettle: enjoy it, friend!") == 4 and degrees["warmer"]("Boil water.") == 0
+    assert degrees["lists"]("First, fill it; then wait.\n- Pour.") == 5 and degrees["lists"]("Pour it.") == 0
+    judge = proof_steered.RuleJudge(degrees["shorter"])
+    assert judge.prefer([], "", "Boil it.", "Boil it now.").choice == "first"
+    assert judge.prefer([], "", "Boil it now.", "Boil it.").choice == "second"
+    assert judge.prefer([], "", "Boil it.", "Pour it.").choice is None
+
+
+def test_a_loop_is_judged_by_the_rule_that_it_is_given(llama):
+    settings = OnlineSettings(steps=2, prompts_per_step=2, evaluate_every=2, max_new_tokens=8, patience=1000)
+    asked = []
+
+    class Listening(proof_steered.RuleJudge):
+        def prefer(self, *question: object):
+            asked.append(question)
+            return super().prefer(*question)
+
+    for way in proof_steered.WAYS.values():
+        asked.clear()
+        points = list(way(llama, "curt", 3, settings, Listening(proof_steered.DEGREES["shorter"])))
+        llama.drop_adapter("proof")
+        assert len(asked) >= 4 and all(len(point["answers"]) == 3 for point in points)
+        assert proof_steered.degrees_of(points[0], "shorter") == [-len(a.split()) for a in points[0]["answers"]]
+
+
 TINY = OnlineSettings(steps=2, prompts_per_step=2, evaluate_every=2, max_new_tokens=6)
 
 
@@ -162,13 +190,17 @@ def test_the_report_says_what_was_measured_and_how_to_measure_the_rest(tmp_path:
     curves = {"told": {"shorter": "curt"}, "curves": {f"shorter, {way}": [point] for way in ("online", "offline")}}
     curves["online minus offline"] = {"shorter": ahead}
     arms = {"arms": {"amulet": {"seconds of prompted": [1.0, 3.0, 1.5], "forwards an answer": 128}}}
-    for part, found in (("methods", methods), ("online", curves), ("cost", arms)):
+    steered = {"curves": {f"shorter, {way}": [point | {"degree": mean}] for way in ("online", "offline")}}
+    steered["online minus offline"] = {"shorter": {"value": 4.0, "interval": [1.0, 7.5], "n": 24}}
+    parts = (("methods", methods), ("online", curves), ("steered", steered), ("cost", arms))
+    for part, found in parts:
         (tmp_path / f"proof-{part}.json").write_text(json.dumps(about | found))
     said = proof_report.report(tmp_path)
     assert "starter abc, limit 3, 2 cores of which torch uses 1" in said
     assert "**strength**: not measured (`python -m tests.benchmarks.proof --work FOLDER --parts strength`)" in said
     assert "| 8 | 0.75 [0.55, 0.88] | 0.75 [0.55, 0.88] | 41.5 [30.0, 55.0] |" in said and "| 61 | 61 |" in said
     assert "online minus offline on the same prompts: +0.25 [-0.05, +0.50] (n = 24)." in said
+    assert "The rule prefers *shorter*:" in said and "on the same prompts: +4.0 [+1.0, +7.5] (n = 24)." in said
     assert "| amulet | 1.50 (1.00 to 3.00) | 128 |" in said and "| 1.50 times the seconds |" in said
     (ipo,) = (line for line in said.splitlines() if line.startswith("| ipo |"))
     assert "2310.12036" in ipo and "right 0.75 [0.55, 0.88] (n = 24), +41.5 nats [+30.0, +55.0]" in ipo

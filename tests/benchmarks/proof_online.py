@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.annotators.implicit import ImplicitJudge
+from app.annotators.preference import Annotator
 from app.decoding.arms import DecodeSettings
 from app.evaluation.questions import own_prompts
 from app.evaluation.scoring import follows, well_formed
@@ -98,13 +99,15 @@ def point(answers: list[str], **where: float) -> dict[str, Any]:
     follow = {told: [follows(text, voices()[persona]) for text in answers] for told, persona in TOLD.items()}
     found = {told: share(sum(flags), len(flags)).__dict__ for told, flags in follow.items()}
     found["well_formed"] = share(sum(well_formed(text, True) for text in answers), len(answers)).__dict__
-    return {**where, "words": mean.__dict__, **found, "each": follow}
+    return {**where, "words": mean.__dict__, **found, "each": follow, "answers": answers}
 
 
-def online(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
-    """OAIF (arXiv 2402.04792); a point for the start and for every evaluation."""
+def online(
+    model: LanguageModel, persona: str, limit: int, settings: OnlineSettings, judge: Annotator | None = None
+) -> Iterator[dict[str, Any]]:
+    """OAIF (arXiv 2402.04792); a point for the start and for every evaluation. Without a `judge` it is the model itself."""
     training, held_out = prompts(limit)
-    loop = OnlineLoop(model, ImplicitJudge(model), principle_of(persona), settings, "proof")
+    loop = OnlineLoop(model, judge or ImplicitJudge(model), principle_of(persona), settings, "proof")
     labels = 0
     for event in loop.run(training, held_out):
         if isinstance(event, OnlineStep):
@@ -116,14 +119,16 @@ def online(model: LanguageModel, persona: str, limit: int, settings: OnlineSetti
                 yield point(loop.after, step=event.step, labels=labels, seconds=event.seconds) | won
 
 
-def offline(model: LanguageModel, persona: str, limit: int, settings: OnlineSettings) -> Iterator[dict[str, Any]]:
-    """As many labels on answers of the start alone, and as many steps of the same DPO on them."""
+def offline(
+    model: LanguageModel, persona: str, limit: int, settings: OnlineSettings, judge: Annotator | None = None
+) -> Iterator[dict[str, Any]]:
+    """As many labels on answers of the start alone, and as many steps of the same DPO on them. `judge` as in `online`."""
     training, held_out = prompts(limit)
     began = time.monotonic()
     yield point(greedy(model, held_out, None, settings), step=0, labels=0, seconds=0.0)
     chance = random.Random(settings.seed)
     order = [training[chance.randrange(len(training))] for _ in range(settings.steps * settings.prompts_per_step)]
-    judge, principle = ImplicitJudge(model), principle_of(persona)
+    judge, principle = judge or ImplicitJudge(model), principle_of(persona)
     learner = Learner(model, settings.learner(), "proof", settings.steps)
     for step in range(1, settings.steps + 1):
         asked = order[(step - 1) * settings.prompts_per_step : step * settings.prompts_per_step]

@@ -106,6 +106,26 @@ def online(found: Found) -> Iterable[str]:
         yield f"At the end, online minus offline on the same prompts: {difference(ahead)} (n = {ahead['n']})."
 
 
+def steered(found: Found) -> Iterable[str]:
+    """For everything that the rule prefers, the curve of the loop beside that of as many labels without it."""
+    for told, ahead in found["online minus offline"].items():
+        curves = [found["curves"][f"{told}, {way}"] for way in WAYS]
+        yield f"The rule prefers *{told}*:"
+        yield table(
+            ["labels", *(f"{what}, {way}" for what in ("degree", "words", "well formed", "seconds") for way in WAYS)],
+            [
+                [
+                    points[0]["labels"],
+                    *(shown(point[key]) for key in ("degree", "words", "well_formed") for point in points),
+                    *(f"{point['seconds']:.0f}" for point in points),
+                ]
+                for points in zip(*curves, strict=True)
+            ],
+        )
+        low, high = ahead["interval"]
+        yield f"At the end, online minus offline on the same prompts: {ahead['value']:+.1f} [{low:+.1f}, {high:+.1f}] (n = {ahead['n']})."
+
+
 def blends(found: Found) -> Iterable[str]:
     """Soups, ExPO, and the arms that need a version or many answers."""
     one, other = found["styles"]
@@ -144,6 +164,7 @@ SECTIONS: dict[str, Callable[[Found], Iterable[str]]] = {
     "strength": strength,
     "cost": cost,
     "online": online,
+    "steered": steered,
     "blends": blends,
     "methods": methods,
 }

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Response
+
+    from tests.browser.conftest import Server
 
 # Playwright gives no body for a stream that the page ends itself, as Gradio's queue does; so every body is also copied as it arrives.
 COPY_BODIES = """
@@ -40,6 +46,40 @@ VISIBLE_MARKUP = """() => {
   copy.querySelectorAll("script, style, link").forEach(e => e.remove());
   return copy.outerHTML;
 }"""
+
+
+# A server that is to be seen at work writes in short turns and stands still between them, so that the page, which is slower, shows what
+# was written.
+WRITES_MS, SHOWS_MS = 60, 300
+
+
+@contextmanager
+def held(server: Server) -> Iterator[None]:
+    """The server's process stands still meanwhile, and with it what the page shows."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@contextmanager
+def held_while_writing(page: Plumb, server: Server) -> Iterator[None]:
+    """The server stands still in the middle of an answer that was asked for, once the page shows its first words.
+
+    Raises:
+        AssertionError: the answer was through before.
+    """
+    while True:
+        page.page.wait_for_timeout(WRITES_MS)
+        with held(server):
+            page.page.wait_for_timeout(SHOWS_MS)
+            if page.page.evaluate(
+                "document.querySelector('#panes .pl-caret') && !document.querySelector('#stop').disabled"
+            ):
+                yield
+                return
+            assert not page.page.evaluate(SETTLED), "the answer was through before the page showed a word of it"
 
 
 class Plumb:

@@ -7,6 +7,7 @@ import pytest
 from app.decoding.arms import ARM_NAMES
 from storage.store import Store
 from tests.browser.conftest import PATIENCE_MS, Server
+from tests.browser.pages import held_while_writing
 
 PROMPTS = [
     "How do I pack a suitcase?",
@@ -257,8 +258,8 @@ def test_stop_ends_a_long_answer(shared: Server, open_page) -> None:
     page.set_number("2", "0")
     page.write("prompt", "Tell me everything about the sea, slowly and at great length.")
     page.start_comparing()
-    page.page.locator("#panes .pl-caret").first.wait_for()
-    page.page.locator("#stop").click()
+    with held_while_writing(page, shared):  # the model may be through with it before a hand is at the button
+        page.page.locator("#stop").click()
     page.wait_until_ended()
     assert page.page.locator("#panes .pl-caret").count() == 0
     assert page.page.locator("#stop").is_disabled()
