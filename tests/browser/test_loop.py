@@ -194,6 +194,7 @@ def test_hostile_texts_are_shown_as_text(shared: Server, open_page) -> None:
     page.page.wait_for_function("text => document.querySelector('#principle textarea').value === text", arg=HOSTILE)
     page.page.wait_for_function("text => document.body.innerText.includes(text)", arg=HOSTILE)
     page.tab(1)
+    page.settle()  # a tab that opens asks for its menus anew
     for name in names:
         page.choose("scope", name)
     assert page.page.evaluate("window.hacked") is None
