@@ -236,13 +236,13 @@ class Learn:
             )
         finally:
             self.model.drop_adapter(IN_TRAINING)
-        passed, reason = _gate(before, after)
-        if passed and not publish:
-            passed, reason = False, ITS_RATERS if rater else UNASKED
         samples = [
             Sample(p.messages[-1]["content"], old, new)
             for p, old, new in zip(prompts, old_answers, new_answers, strict=True)
         ]
+        passed, reason = _gate(before, after)
+        if passed and not publish:
+            passed, reason = False, ITS_RATERS if rater else UNASKED
         if passed and learnt.asked:
             passed, reason = (
                 False,

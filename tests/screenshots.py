@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_ARGS, PATIENCE_MS, Server
-from tests.browser.pages import SETTLED, SHOWS_MS, WRITES_MS, Plumb, held
+from tests.browser.pages import Plumb, held, held_while_writing
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 1200
@@ -163,14 +163,9 @@ def _stream(page: Plumb, server: Server, out: Path) -> None:
     for prompt in PROMPTS[:ATTEMPTS]:
         page.write("prompt", prompt)
         page.start_comparing()
-        caught = False
-        while not caught and not page.page.evaluate(SETTLED):
-            page.page.wait_for_timeout(WRITES_MS)
-            with held(server):
-                page.page.wait_for_timeout(SHOWS_MS)
-                caught = page.page.evaluate(f"({UNDER_WAY}) && ({STREAMING.holds})")
-                if caught:
-                    _keep(page, STREAMING, out)
+        with held_while_writing(page, server, f"({UNDER_WAY}) && ({STREAMING.holds})") as caught:
+            if caught:
+                _keep(page, STREAMING, out)
         page.wait_until_votable()
         if caught:
             return

@@ -35,7 +35,6 @@ from personas import load_library
 from tests.benchmarks.proof_run import kept
 
 TOLD = {"shorter": "curt", "warmer": "grandparent", "lists": "lister"}
-WAYS = ("online", "offline")
 TRAINED_ON = 200
 SETTINGS = OnlineSettings(steps=40, prompts_per_step=8, evaluate_every=8, patience=1000, max_seconds=7200)
 
@@ -48,17 +47,28 @@ def measure(work: Path, limit: int, settings: OnlineSettings = SETTINGS) -> dict
         limit: how many of the own prompts are held out to measure on.
         settings: of both.
     """
-    curves = {}
-    for told, persona in TOLD.items():
-        for way, learn in zip(WAYS, (online, offline), strict=True):
-
-            def curve(learn=learn, persona=persona) -> list[dict[str, Any]]:
-                return list(learn(LanguageModel.load("starter"), persona, limit, settings))
-
-            curves[f"{told}, {way}"] = kept(work / f"{told}-{way}.json", curve)
-            print(f"{told}, {way}: {curves[f'{told}, {way}'][-1]['seconds']:.0f} s", file=sys.stderr)
+    curves = curves_of(work, {told: (persona, limit, settings) for told, persona in TOLD.items()})
     ahead = {told: ahead_of(*(curves[f"{told}, {way}"][-1] for way in WAYS), told) for told in TOLD}
     return {"settings": settings.model_dump(), "told": TOLD, "curves": curves, "online minus offline": ahead}
+
+
+def curves_of(work: Path, asked: dict[str, tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
+    """The curves of the starter for everything that is asked for, by name and way; each is kept in `work` once it is finished.
+
+    Args:
+        work: where they are kept.
+        asked: by name, what `online` and `offline` are given after the model.
+    """
+    curves = {}
+    for told, arguments in asked.items():
+        for way, learn in WAYS.items():
+
+            def curve(learn=learn, arguments=arguments) -> list[dict[str, Any]]:
+                return list(learn(LanguageModel.load("starter"), *arguments))
+
+            points = curves[f"{told}, {way}"] = kept(work / f"{told}-{way}.json", curve)
+            print(f"{told}, {way}: {points[-1]['seconds']:.0f} s", file=sys.stderr)
+    return curves
 
 
 def ahead_of(online_: dict[str, Any], offline_: dict[str, Any], told: str) -> dict[str, Any]:
@@ -144,6 +154,9 @@ def offline(
             answers = greedy(model, held_out, "proof", settings)
             seconds = round(time.monotonic() - began, 2)
             yield point(answers, step=step, labels=step * settings.prompts_per_step, seconds=seconds)
+
+
+WAYS = {"online": online, "offline": offline}
 
 
 def sampled_twice(

@@ -5,7 +5,6 @@ beside as many labels on the start's own answers.
 """
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,9 @@ import numpy as np
 
 from app.annotators.preference import Cost, Preference, by_scores
 from app.insights.means import clustered_mean
-from app.model import LanguageModel
 from app.prompts import Message
 from app.refresh.feedback import OnlineSettings
-from tests.benchmarks.proof_online import SETTINGS, offline, online
-from tests.benchmarks.proof_run import kept
+from tests.benchmarks.proof_online import SETTINGS, WAYS, curves_of
 
 WARM = r"\b(?:you|your|yours|yourself|we|us|our|let's|friend|friends|together|gently|love|enjoy|please|happy|kind)\b"
 LISTED = r"[,;:]|\b(?:first|second|third|then|next|after|afterwards|last|finally|also)\b|^- "
@@ -27,7 +24,6 @@ DEGREES: dict[str, Callable[[str], float]] = {
     "warmer": lambda text: float(len(re.findall(WARM, text.lower()))),
     "lists": lambda text: float(len(re.findall(LISTED, text.lower(), re.MULTILINE))),
 }
-WAYS = {"online": online, "offline": offline}
 
 
 class RuleJudge:
@@ -53,17 +49,12 @@ def measure(work: Path, limit: int, settings: OnlineSettings = SETTINGS) -> dict
         limit: how many of the own prompts are held out to measure on.
         settings: of both.
     """
-    curves = {}
-    for told, degree in DEGREES.items():
-        for way, learn in WAYS.items():
-
-            def curve(learn=learn, degree=degree) -> list[dict[str, Any]]:
-                judge = RuleJudge(degree)
-                return list(learn(LanguageModel.load("starter"), "curt", limit, settings, judge))
-
-            points = kept(work / f"{told}-{way}.json", curve)
-            curves[f"{told}, {way}"] = [point | {"degree": mean(degrees_of(point, told))} for point in points]
-            print(f"{told}, {way}: {points[-1]['seconds']:.0f} s", file=sys.stderr)
+    # The judge reads no principle: the persona that it is told stands for none.
+    asked = {told: ("curt", limit, settings, RuleJudge(degree)) for told, degree in DEGREES.items()}
+    curves = {
+        name: [point | {"degree": mean(degrees_of(point, name.partition(",")[0]))} for point in points]
+        for name, points in curves_of(work, asked).items()
+    }
     ahead = {
         told: mean(np.subtract(*(degrees_of(curves[f"{told}, {way}"][-1], told) for way in WAYS))) for told in DEGREES
     }

@@ -259,7 +259,10 @@ def test_stop_ends_a_long_answer(shared: Server, open_page) -> None:
     page.set_number("2", "0")
     page.write("prompt", "Tell me everything about the sea, slowly and at great length.")
     page.start_comparing()
-    with held_while_writing(page, shared):  # the model may be through with it before a hand is at the button
+    can_stop = "document.querySelector('#panes .pl-caret') && !document.querySelector('#stop').disabled"
+    # The model may be through with it before a hand is at the button.
+    with held_while_writing(page, shared, can_stop) as writing:
+        assert writing, "the answer was through before the page showed a word of it"
         page.page.locator("#stop").click()
     page.wait_until_ended()
     assert page.page.locator("#panes .pl-caret").count() == 0
