@@ -11,7 +11,8 @@ import yaml
 from app.embedding import Embedder
 from app.errors import ModelError
 from app.starter import EMBEDDER_FOLDER, STARTER_FOLDER, WEIGHTS_FOLDER
-from app.starter.dataset import Corpus, is_held_out
+from app.starter.dataset import Corpus
+from app.starter.held_out import is_held_out
 
 
 @pytest.fixture(scope="module")

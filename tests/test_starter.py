@@ -13,7 +13,8 @@ from app.model import LanguageModel
 from app.prompts import SYSTEM_TEXT, chat
 from app.starter import STARTER_FOLDER, WEIGHTS_FOLDER
 from app.starter.compact import on_a_grid
-from app.starter.dataset import Corpus, Sample, is_held_out
+from app.starter.dataset import Corpus, Sample
+from app.starter.held_out import is_held_out
 from app.starter.measures import Relevance
 from app.starter.train import build_model, encode, loss_of_rows, packed_rows, train, train_tokenizer, widen
 

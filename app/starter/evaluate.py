@@ -22,7 +22,8 @@ from app.model import LanguageModel
 from app.starter import STARTER_FOLDER
 from app.starter.answering import ARMS, Case, answer
 from app.starter.compose import read_lines
-from app.starter.dataset import Corpus, Sample, draw_prompt, is_held_out
+from app.starter.dataset import Corpus, Sample, draw_prompt
+from app.starter.held_out import is_held_out
 from app.starter.measures import (
     Fluency,
     PersonaClassifier,

@@ -23,7 +23,8 @@ from tokenizers import Tokenizer, normalizers
 
 from app.starter import EMBEDDER_FOLDER, STARTER_FOLDER, WEIGHTS_FOLDER
 from app.starter.compose import compose
-from app.starter.dataset import Corpus, is_held_out
+from app.starter.dataset import Corpus
+from app.starter.held_out import is_held_out
 
 DIMENSIONS, EPOCHS, SEED = 128, 4, 7
 PAIRS_OF_A_TOPIC, ANSWERS_OF_A_PERSONA = 6, 150

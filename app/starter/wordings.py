@@ -1,6 +1,6 @@
 """The ways in which a persona can be asked for: roles, manners, readers, principles, and descriptions in free words.
 
-It knows YAML files and sentence templates; which wording is kept for measuring is decided elsewhere (`dataset.is_held_out`).
+It knows YAML files and sentence templates; which wording is kept for measuring is decided elsewhere (`held_out`).
 """
 
 import random

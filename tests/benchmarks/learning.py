@@ -28,7 +28,7 @@ from app.services import Services, build
 from app.settings import Settings
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
-from app.starter.dataset import is_held_out
+from app.starter.held_out import is_held_out
 from app.starter.voices import load_voices
 from storage.records import Answer
 from tests.benchmarks.machine import machine

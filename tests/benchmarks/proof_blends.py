@@ -17,7 +17,7 @@ from app.services import Services, build
 from app.settings import Settings
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
-from app.starter.dataset import is_held_out
+from app.starter.held_out import is_held_out
 from tests.benchmarks.learning import CHOICES, choose, preference
 from tests.benchmarks.proof_run import cases_of, evaluated, gain, kept
 
