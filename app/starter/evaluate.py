@@ -212,7 +212,7 @@ def new_things(model: LanguageModel, corpus: Corpus, relevance: Relevance, tempe
 
 def nearness_to_training(prompts: list[str], corpus: Corpus) -> list[float]:
     """Cosine by TF-IDF of each prompt to the nearest trained prompt."""
-    trained = [p for t in corpus.known_topics for p in t["prompts"]]
+    trained = [p for t in corpus.known_topics for p in (*t["prompts"], *corpus.asked_too.get(t["prompts"][0], []))]
     trained += [p for g in corpus.known_gold for p in (g["prompt"], *g["wordings"])]
     vectorizer = TfidfVectorizer(sublinear_tf=True).fit(trained)
     return (vectorizer.transform(prompts) @ vectorizer.transform(trained).T).max(axis=1).toarray().ravel().tolist()
