@@ -13,12 +13,8 @@ from typing import Any
 
 from app.starter.held_out import is_held_out
 
-A_FEW_WORDS, EXCHANGED, TWO_IN_A_ROW, ON_A_POINT = (
-    0.13,
-    0.13,
-    0.06,
-    0.06,
-)  # of the prompts; the rest is written, now and then worn
+# Shares of the prompts; the rest is written, now and then worn.
+A_FEW_WORDS, EXCHANGED, TWO_IN_A_ROW, ON_A_POINT = 0.13, 0.13, 0.06, 0.06
 WORD_EXCHANGED = 0.3
 WORN, WORD_LOST = 0.25, 0.15  # of the written prompts lose words; the chance of each word to be lost
 FROM_THE_ANSWER = 0.25  # of a few words each comes from what the answer may say with this chance, else from a prompt
