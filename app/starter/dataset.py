@@ -24,7 +24,7 @@ TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after th
 SEVERAL_VOICES = "+"
 WORN, WORD_LOST = 0.3, 0.15  # of the persona descriptions lose words; the chance of each word of theirs to be lost
 NAMED_ONLY = 0.12  # of the prompts on a topic give its subject and no question of its own
-INVENTED, NAMED = 0.45, 0.05  # of the unknown things: new with every draw; from the written names; the rest is real
+INVENTED, NAMED = 0.35, 0.05  # of the unknown things: new with every draw; from the written names; the rest is real
 IN_A_QUESTION = 0.5  # of the invented things stand in a question that was written for a real one
 
 
