@@ -8,6 +8,7 @@ from app.refresh import learner
 from app.refresh.learner import Step
 from app.refresh.pairs import make_pair
 from tests.benchmarks import schedule
+from tests.benchmarks.learning import CANDIDATES, on_topic
 
 PAIRS = [
     make_pair([{"role": "user", "content": f"Tell me of {topic}."}], f"{topic}, matey!", f"One might consider {topic}.")
@@ -36,20 +37,20 @@ def test_it_is_enough_once_a_whole_epoch_is_right_by_the_margin():
 def test_a_variation_learns_by_its_own_shape_to_its_own_end(llama):
     shapes = {}
     for name, shape in (("linear", learner.schedule), ("constant", schedule.constant), ("none", lambda i, n: 0.0)):
-        variation = schedule.changed(shape, epochs=6, learning_rate=1e-2)
+        variation = schedule.changed(11, shape, learning_rate=1e-2)
         shapes[name] = [s.loss for s in schedule.learnt(llama, PAIRS, variation)]
         llama.drop_adapter(schedule.ADAPTER)
     assert {len(losses) for losses in shapes.values()} == {12}
     assert shapes["none"] == pytest.approx([math.log(2)] * 12) and shapes["linear"][-1] < 0.6
     assert shapes["linear"] != shapes["constant"]
-    steps = schedule.learnt(llama, PAIRS, schedule.changed(enough=0.1, epochs=40, learning_rate=1e-2))
+    steps = schedule.learnt(llama, PAIRS, schedule.changed(80, enough=0.1, learning_rate=1e-2))
     assert 4 < len(steps) < 80 and schedule.is_enough(steps[-2:], 0.1)
     assert not any(schedule.is_enough(steps[i - 2 : i], 0.1) for i in range(2, len(steps)))
 
 
 def test_every_row_is_measured_on_what_was_not_learnt_from_and_leaves_nothing(llama, monkeypatch):
     monkeypatch.setattr(schedule, "UNSEEN", 3)
-    monkeypatch.setitem(schedule.VARIATIONS, "short", schedule.changed(epochs=1))
+    monkeypatch.setitem(schedule.VARIATIONS, "short", schedule.changed(2))
     schedule.topics_of.cache_clear()
     cells = {
         name: {"pirate": schedule.measured(llama, "pirate", 0, PAIRS * 2, 6, name)}
@@ -64,9 +65,21 @@ def test_every_row_is_measured_on_what_was_not_learnt_from_and_leaves_nothing(ll
     assert "steps" not in rows[schedule.PLAIN] and len(schedule.table(rows).splitlines()) == 6
 
 
+def test_naming_the_subject_is_not_telling_of_it_and_a_word_in_common_with_nobody_is_not_on_topic():
+    everything = [
+        {"subject": f"a thing{i}", "prompts": [f"What about thing{i}?"], "plain": f"use{i} it", "short": f"use{i}", "points": []}
+        for i in range(CANDIDATES + 5)
+    ]
+    topics = everything[:4]
+    said = ["A thing0 needs use0.", "No data on thing1.", "use3 of thing3, surely.", "qwertyuiop"]
+    assert on_topic(said, topics, everything) == [True, True, False, False]
+    assert on_topic(said, topics, everything, beyond=True) == [True, False, False, False]
+    assert on_topic(["use3 of thing3, surely."], everything[3:4], everything, beyond=True) == [True]
+
+
 def test_sums_over_styles_by_hand():
     """Two styles, four prompts: the first loses one topic of four, the second none."""
-    before = {"on_topic": [1, 1, 1, 1], "style": [1, 1, 1, 1], "fluent": [1, 1, 1, 1], "words": [9] * 4}
+    before = {flag: [1, 1, 1, 1] for flag in schedule.FLAGS} | {"words": [9] * 4}
     learnt = {**before, "on_topic": [1, 1, 1, 0], "gaps": [3.0, -1.0, 0.0, 2.0], "steps": 5, "seconds": 2.0}
     other = {**before, "gaps": [1.0] * 4, "steps": 7, "seconds": 4.0}
     found = schedule.summary({"robot": learnt, "curt": other}, {"robot": before, "curt": before})

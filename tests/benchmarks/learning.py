@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
 from app.compare import Request
 from app.decoding.arms import DecodeSettings, build_arms
@@ -103,15 +103,24 @@ def is_fluent(text: str) -> bool:
     return len(fours) == len(set(fours)) and text.rstrip("\"')").endswith((".", "!", "?"))
 
 
-def on_topic(answers: list[str], topics: list[dict], everything: list[dict]) -> list[bool]:
+def on_topic(answers: list[str], topics: list[dict], everything: list[dict], beyond: bool = False) -> list[bool]:
     """Of each answer whether by TF-IDF its own topic's text (plain answer, points, short answer) is the nearest of `CANDIDATES`, itself
-    and others drawn by lot."""
+    and others drawn by lot. An answer without a word in common with any is not.
+
+    Args:
+        answers, topics: one topic an answer.
+        everything: the topics that others are drawn from.
+        beyond: whether the words of the question and of the topic's name do not count, which an answer that knows nothing holds too.
+    """
     rng, found = random.Random(0), []
     for answer, topic in zip(answers, topics, strict=True):
         others = rng.sample([t for t in everything if t is not topic], CANDIDATES - 1)
         texts = [" ".join([t["subject"], t["plain"], t["short"], *t["points"]]) for t in (topic, *others)]
-        table = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform([*texts, answer])
-        found.append(bool((table[:-1] @ table[-1].T).toarray().argmax() == 0))
+        asked = re.findall(r"\w+", f"{topic['prompts'][0]} {topic['subject']}".lower()) if beyond else []
+        vectorizer = TfidfVectorizer(stop_words=[*ENGLISH_STOP_WORDS, *asked], sublinear_tf=True)
+        table = vectorizer.fit_transform([*texts, answer])
+        near = (table[:-1] @ table[-1].T).toarray().ravel()
+        found.append(bool(near.argmax() == 0 and near[0] > 0))
     return found
 
 

@@ -43,11 +43,11 @@ from tests.benchmarks.proof_online import answered, principle_of, voices
 from tests.benchmarks.proof_run import kept
 
 STYLES = ("robot", "curt", "nervous", "cheerleader", "pirate")
-FURTHER, UNSEEN = 40, 100
+FURTHER, UNSEEN = 40, 50
 ADAPTER, PLAIN, ASKED, BEFORE = "schedule", "original, not asked", "original, asked", "as it was"
-FLAGS = ("style", "on_topic", "fluent")
-# What twenty choices, 18 of them to learn from, meant before any of this was measured: 35 steps, 5 an epoch.
-BASE = RefreshSettings(rank=8, learning_rate=1.5e-3, epochs=7)
+FLAGS = ("style", "on_topic", "tells", "fluent")
+# The defaults before any of this was measured, with as many epochs as make 32 steps at least.
+BASE, BASE_STEPS = RefreshSettings(rank=8, learning_rate=1.5e-3), 32
 
 Cell = dict[str, Any]
 Shape = Callable[[int, int], float]
@@ -67,26 +67,33 @@ def cosine(step: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Variation:
-    """How to learn: `shape` is the share of the learning rate at a step; the end comes as soon as `is_enough`."""
+    """How to learn: whole epochs of `steps` steps at least, `shape` is the share of the learning rate at each, and the end may come
+    before, as soon as `is_enough`."""
 
     settings: RefreshSettings = BASE
+    steps: int = BASE_STEPS
     shape: Shape = learner.schedule
     enough: float = math.inf
 
 
-def changed(shape: Shape = learner.schedule, enough: float = math.inf, **changes: Any) -> Variation:
+def changed(
+    steps: int = BASE_STEPS, shape: Shape = learner.schedule, enough: float = math.inf, **changes: Any
+) -> Variation:
     """`BASE` with some settings changed."""
-    return Variation(BASE.model_copy(update=changes), shape, enough)
+    return Variation(BASE.model_copy(update=changes), steps, shape, enough)
 
 
 VARIATIONS = (
     {BEFORE: Variation()}
-    | {f"epochs {epochs}": changed(epochs=epochs) for epochs in (1, 2, 3, 4, 5, 14)}
-    | {f"rank {rank}": changed(rank=rank) for rank in (2, 4, 16, 32)}
+    | {f"{steps} steps": changed(steps) for steps in (8, 12, 16, 20, 24, 64)}
+    | {f"rank {rank}": changed(rank=rank) for rank in (2, 4, 16, 32, 64)}
     | {f"rate x{x:.2g}": changed(learning_rate=x * BASE.learning_rate) for x in (1 / 3, 2)}
-    | {"constant": changed(constant), "cosine": changed(cosine)}
+    | {"constant": changed(shape=constant), "cosine": changed(shape=cosine)}
     | {f"enough at {margin}": changed(enough=margin) for margin in (2, 5, 8)}
-    | {f"sft_weight {weight:g}": changed(sft_weight=weight) for weight in (0.3, 0)}
+    | {f"sft_weight {weight:g}": changed(sft_weight=weight) for weight in (0, 0.3, 3, 10)}
+    | {f"beta {beta:g}": changed(beta=beta) for beta in (0.5, 2, 5)}
+    | {f"rank {rank}, {steps} steps": changed(steps, rank=rank) for rank in (32, 64) for steps in (24, 48)}
+    | {"rank 32, rate x0.5": changed(rank=32, learning_rate=0.5 * BASE.learning_rate)}
 )
 
 
@@ -117,8 +124,9 @@ def learnt(model: LanguageModel, pairs: list[Pair], variation: Variation) -> lis
     """The steps of one refresh, to its end or until enough is learnt."""
     steps: list[Step] = []
     epoch = math.ceil(len(pairs) / variation.settings.pairs_per_step)
+    settings = variation.settings.model_copy(update={"epochs": math.ceil(variation.steps / epoch)})
     with patch.object(learner, "schedule", variation.shape):
-        running = train(model, encode(model, pairs), variation.settings, ADAPTER)
+        running = train(model, encode(model, pairs), settings, ADAPTER)
         for step in running:
             steps.append(step)
             if len(steps) >= epoch and is_enough(steps[-epoch:], variation.enough):
@@ -136,8 +144,10 @@ def answers(model: LanguageModel, style: str, seed: int, adapter: str | None, to
         "words": [len(text.split()) for text in texts],
         "style": [follows(text, voices()[style]) for text in texts],
         "on_topic": on_topic(texts, topics, everything),
+        # A robot that does not know says so about the right thing: on topic, and no use to anybody.
+        "tells": on_topic(texts, topics, everything, beyond=True),
         "fluent": [is_fluent(text) for text in texts],
-        "examples": texts[:5],
+        "texts": texts,
     }
 
 
@@ -209,19 +219,21 @@ def _mean(rows: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows over all styles as Markdown."""
+    """The rows over their styles as Markdown; in round brackets the lowest of the styles."""
     lines = [
-        f"| | steps | s | right | nats | style (lowest) | on topic (lowest) | minus {BEFORE} | fluent (lowest) |",
-        "|" + "---|" * 9,
+        f"| | styles | steps | s | right | nats | style | on topic | tells of it | minus {BEFORE} | fluent | words |",
+        "|" + "---|" * 12,
     ]
     for name, row in rows.items():
-        learnt_ = "– | – | – | –"
+        steps = seconds = right = nats = "–"
         if "steps" in row:
-            steps = "/".join(map(str, row["steps"])) if len(set(row["steps"])) > 1 else str(row["steps"][0])
-            learnt_ = f"{steps} | {row['seconds']:.1f} | {_shown(row['accuracy'])} | {row['margin']['value']:+.0f}"
-        flags = {flag: f"{_shown(row[flag])} ({row[f'lowest {flag}']:.2f})" for flag in FLAGS}
-        gain = _shown(row[f"on_topic minus {BEFORE}"], "+") if f"on_topic minus {BEFORE}" in row else "–"
-        lines.append(f"| {name} | {learnt_} | {flags['style']} | {flags['on_topic']} | {gain} | {flags['fluent']} |")
+            steps, seconds = "/".join(map(str, dict.fromkeys(row["steps"]))), f"{row['seconds']:.1f}"
+            right, nats = _shown(row["accuracy"]), f"{row['margin']['value']:+.0f}"
+        style, topic, tells, fluent = (f"{_shown(row[flag])} ({row[f'lowest {flag}']:.2f})" for flag in FLAGS)
+        gain = _shown(row[f"tells minus {BEFORE}"], "+") if f"tells minus {BEFORE}" in row else "–"
+        words = f"{row['words']['value']:.1f}"
+        cells = (name, row["styles"], steps, seconds, right, nats, style, topic, tells, gain, fluent, words)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
@@ -236,7 +248,7 @@ def main() -> None:
     rows = (PLAIN, ASKED, *VARIATIONS)
     parser.add_argument("--only", nargs="+", choices=rows, default=rows, metavar="ROW", help="; ".join(rows))
     parser.add_argument("--styles", nargs="+", default=STYLES)
-    parser.add_argument("--choices", type=int, default=CHOICES, help="choices that are learnt from, a tenth kept aside")
+    parser.add_argument("--choices", type=int, default=CHOICES, help="choices to learn from, some of them held out")
     parser.add_argument("--seed", type=int, default=0, help="of the prompts")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "plumbline-schedule")
     parser.add_argument("--json", type=Path)
@@ -249,15 +261,15 @@ def main() -> None:
             folder / style / "choices.json", lambda style=style: choices(style, options.seed, options.choices + FURTHER)
         )
         made = [make_pair(choice["messages"], *choice["texts"]) for choice in kept_choices]
-        for name in rows:
-            file = folder / style / f"{name}.json"
-            if name not in options.only and not file.exists():
-                continue
+        for name in options.only:
             make = lambda style=style, made=made, name=name: measured(  # noqa: E731
                 model, style, options.seed, made, options.choices, name
             )
-            cells[name][style] = kept(file, make)
-            print(f"{style}, {name}: on topic {np.mean(cells[name][style]['on_topic']):.2f}", file=sys.stderr)
+            cell = kept(folder / style / f"{name}.json", make)
+            print(f"{style}, {name}: " + ", ".join(f"{flag} {np.mean(cell[flag]):.2f}" for flag in FLAGS), file=sys.stderr)
+        for name in rows:
+            if (file := folder / style / f"{name}.json").exists():
+                cells[name][style] = json.loads(file.read_text(encoding="utf-8"))
     found = {name: summary(by_style, cells[BEFORE]) for name, by_style in cells.items() if by_style}
     print(table(found))
     if options.json:
@@ -266,7 +278,7 @@ def main() -> None:
             "revision": model.revision,
             "choices": options.choices,
             "seed": options.seed,
-            "base": BASE.model_dump(),
+            "base": BASE.model_dump() | {"steps": BASE_STEPS},
             "rows": found,
             "styles": {
                 style: {name: of_style(cells[name][style]) for name in rows if style in cells[name]}
