@@ -88,3 +88,16 @@ def test_sums_over_styles_by_hand():
     assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (6.5 / 8, 8)
     assert (found["steps"], found["seconds"], found["margin"]["value"]) == ([5, 7], 3.0, 1.0)
     assert schedule.summary({"robot": learnt}, {})["styles"] == 1
+
+
+def test_a_run_is_held_against_the_run_of_the_same_draw_and_prompts():
+    """Rank 32 is ahead by a half of the topics in one run and behind by a quarter in the other; a run without its twin counts not."""
+
+    def cell(*topics: int) -> dict:
+        return {flag: [1, 1, 1, 1] for flag in schedule.FLAGS} | {"on_topic": topics}
+
+    first = {schedule.BEFORE: {"robot": cell(1, 1, 0, 0), "curt": cell(0, 0, 0, 0)}, "rank 32": {"robot": cell(1, 1, 1, 1)}}
+    second = {"draw 1": {"robot": cell(1, 1, 1, 1)}, "rank 32, draw 1": {"robot": cell(1, 1, 1, 0)}}
+    found = schedule.run_by_run([first, second])
+    assert found["runs"] == 2 and found["on_topic"]["rank 32 minus rank 8"]["value"] == 1 / 8
+    assert found["on_topic"]["lowest of each"] == [0.5, 0.75] and found["style"]["rank 32 minus rank 8"]["value"] == 0

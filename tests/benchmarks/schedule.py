@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -92,9 +92,14 @@ VARIATIONS = (
     | {f"enough at {margin}": changed(enough=margin) for margin in (2, 5, 8)}
     | {f"sft_weight {weight:g}": changed(sft_weight=weight) for weight in (0, 0.3, 3, 10)}
     | {f"beta {beta:g}": changed(beta=beta) for beta in (0.5, 2, 5)}
-    | {f"rank {rank}, {steps} steps": changed(steps, rank=rank) for rank in (32, 64) for steps in (24, 48)}
-    | {"rank 32, rate x0.5": changed(rank=32, learning_rate=0.5 * BASE.learning_rate)}
+    | {"rank 32, 24 steps": changed(24, rank=32)}
+    | {f"draw {seed}": changed(seed=seed) for seed in (1, 2)}
+    | {f"rank 32, draw {seed}": changed(rank=32, seed=seed) for seed in (1, 2)}
 )
+
+
+ROWS = (PLAIN, ASKED, *VARIATIONS)
+DRAWS = ((BEFORE, "rank 32"), ("draw 1", "rank 32, draw 1"), ("draw 2", "rank 32, draw 2"))
 
 
 def is_enough(epoch: Sequence[Step], margin: float) -> bool:
@@ -200,6 +205,29 @@ def summary(cells: dict[str, Cell], before: dict[str, Cell]) -> dict[str, Any]:
     return found
 
 
+def run_by_run(cells: list[dict[str, dict[str, Cell]]]) -> dict[str, Any]:
+    """By how much rank 32 is ahead of `BASE`, a figure a run: the same choices, draw and prompts, whose 95 % interval is over runs.
+
+    Args:
+        cells: of each seed of the prompts, by row and style.
+    """
+    pairs = {
+        f"{style}, prompts {number}, {one}": (by_row[one][style], by_row[other][style])
+        for number, by_row in enumerate(cells)
+        for one, other in DRAWS
+        for style in by_row.get(one, {})
+        if style in by_row.get(other, {})
+    }
+    found: dict[str, Any] = {"runs": len(pairs)}
+    for flag in FLAGS:
+        each = {run: [round(float(np.mean(cell[flag])), 3) for cell in pair] for run, pair in pairs.items()}
+        values = np.array(list(each.values())).reshape(-1, 2)
+        gains = clustered_mean(values[:, 1] - values[:, 0], np.arange(len(values))).__dict__
+        lowest = values.min(axis=0).tolist() if pairs else None
+        found[flag] = {"rank 32 minus rank 8": gains, "lowest of each": lowest, "each": each}
+    return found
+
+
 def of_style(cell: Cell) -> dict[str, Any]:
     """A row of one style: what was counted, without its answers."""
     found: dict[str, Any] = {flag: share(sum(cell[flag]), len(cell[flag])).__dict__ for flag in FLAGS}
@@ -242,49 +270,53 @@ def _shown(mean: dict[str, Any], sign: str = "") -> str:
     return f"{mean['value']:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
 
 
+def measured_rows(
+    model: LanguageModel, folder: Path, styles: Sequence[str], only: Sequence[str], seed: int, wanted: int
+) -> dict[str, dict[str, Cell]]:
+    """Measures what is asked for and not kept yet; returns all that is kept, by row and style."""
+    cells: dict[str, dict[str, Cell]] = {}
+    for style in styles:
+        make = partial(choices, style, seed, wanted + FURTHER)
+        found = kept(folder / style / "choices.json", make) if only else []
+        made = [make_pair(choice["messages"], *choice["texts"]) for choice in found]
+        for name in only:
+            make = partial(measured, model, style, seed, made, wanted, name)
+            cell = kept(folder / style / f"{name}.json", make)
+            flags = ", ".join(f"{flag} {np.mean(cell[flag]):.2f}" for flag in FLAGS)
+            print(f"{style}, {name}: {flags}", file=sys.stderr)
+        for name in ROWS:
+            if (file := folder / style / f"{name}.json").exists():
+                cells.setdefault(name, {})[style] = json.loads(file.read_text(encoding="utf-8"))
+    return {name: cells[name] for name in ROWS if name in cells}
+
+
 def main() -> None:
     """Measures what is not measured yet; prints and keeps the rest with it."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.schedule", description=__doc__.splitlines()[0])
-    rows = (PLAIN, ASKED, *VARIATIONS)
-    parser.add_argument("--only", nargs="+", choices=rows, default=rows, metavar="ROW", help="; ".join(rows))
+    parser.add_argument(
+        "--only", nargs="*", default=ROWS, metavar="ROW", help=f"none: report what is kept; {'; '.join(ROWS)}"
+    )
     parser.add_argument("--styles", nargs="+", default=STYLES)
     parser.add_argument("--choices", type=int, default=CHOICES, help="choices to learn from, some of them held out")
-    parser.add_argument("--seed", type=int, default=0, help="of the prompts")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the prompts, to choose on and to answer")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "plumbline-schedule")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if unknown := set(options.only) - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; the rows are {'; '.join(ROWS)}")
     model = LanguageModel.load("starter")
-    folder = options.work / f"{model.revision}-{options.choices}-{options.seed}"
-    cells: dict[str, dict[str, Cell]] = {name: {} for name in rows}
-    for style in options.styles:
-        kept_choices = kept(
-            folder / style / "choices.json", lambda style=style: choices(style, options.seed, options.choices + FURTHER)
-        )
-        made = [make_pair(choice["messages"], *choice["texts"]) for choice in kept_choices]
-        for name in options.only:
-            make = lambda style=style, made=made, name=name: measured(  # noqa: E731
-                model, style, options.seed, made, options.choices, name
-            )
-            cell = kept(folder / style / f"{name}.json", make)
-            print(f"{style}, {name}: " + ", ".join(f"{flag} {np.mean(cell[flag]):.2f}" for flag in FLAGS), file=sys.stderr)
-        for name in rows:
-            if (file := folder / style / f"{name}.json").exists():
-                cells[name][style] = json.loads(file.read_text(encoding="utf-8"))
-    found = {name: summary(by_style, cells[BEFORE]) for name, by_style in cells.items() if by_style}
-    print(table(found))
+    about = {"machine": machine(), "revision": model.revision, "choices": options.choices}
+    about |= {"base": BASE.model_dump() | {"steps": BASE_STEPS}}
+    measured_: dict[int, dict[str, dict[str, Cell]]] = {}
+    for seed in options.seeds:
+        folder = options.work / f"{model.revision}-{options.choices}-{seed}"
+        cells = measured_[seed] = measured_rows(model, folder, options.styles, options.only, seed, options.choices)
+        rows = {name: summary(by_style, cells.get(BEFORE, {})) for name, by_style in cells.items()}
+        print(f"prompts {seed}\n{table(rows)}")
+        styles = {style: {n: of_style(row[style]) for n, row in cells.items() if style in row} for style in STYLES}
+        about[f"prompts {seed}"] = {"rows": rows, "styles": styles}
+    about["run by run"] = run_by_run(list(measured_.values()))
     if options.json:
-        about = {
-            "machine": machine(),
-            "revision": model.revision,
-            "choices": options.choices,
-            "seed": options.seed,
-            "base": BASE.model_dump() | {"steps": BASE_STEPS},
-            "rows": found,
-            "styles": {
-                style: {name: of_style(cells[name][style]) for name in rows if style in cells[name]}
-                for style in options.styles
-            },
-        }
         options.json.write_text(json.dumps(about, indent=1) + "\n")
 
 
