@@ -36,16 +36,20 @@ def test_it_is_enough_once_a_whole_epoch_is_right_by_the_margin():
 
 def test_a_variation_learns_by_its_own_shape_to_its_own_end(llama):
     shapes = {}
-    for name, shape in (("linear", learner.schedule), ("constant", schedule.constant), ("none", lambda i, n: 0.0)):
+    for name, shape in (
+        ("linear", learner.schedule),
+        ("constant", schedule.constant),
+        ("none", lambda step, steps: 0.0),
+    ):
         variation = schedule.changed(11, shape, learning_rate=1e-2)
         shapes[name] = [s.loss for s in schedule.learnt(llama, PAIRS, variation)]
         llama.drop_adapter(schedule.ADAPTER)
     assert {len(losses) for losses in shapes.values()} == {12}
     assert shapes["none"] == pytest.approx([math.log(2)] * 12) and shapes["linear"][-1] < 0.6
     assert shapes["linear"] != shapes["constant"]
-    steps = schedule.learnt(llama, PAIRS, schedule.changed(80, enough=0.1, learning_rate=1e-2))
-    assert 4 < len(steps) < 80 and schedule.is_enough(steps[-2:], 0.1)
-    assert not any(schedule.is_enough(steps[i - 2 : i], 0.1) for i in range(2, len(steps)))
+    steps = schedule.learnt(llama, PAIRS, schedule.changed(80, enough=2, learning_rate=1e-2))
+    assert 4 < len(steps) < 80 and schedule.is_enough(steps[-2:], 2)
+    assert not any(schedule.is_enough(steps[i - 2 : i], 2) for i in range(2, len(steps)))
 
 
 def test_every_row_is_measured_on_what_was_not_learnt_from_and_leaves_nothing(llama, monkeypatch):
@@ -59,7 +63,7 @@ def test_every_row_is_measured_on_what_was_not_learnt_from_and_leaves_nothing(ll
     schedule.topics_of.cache_clear()
     assert not [name for name, _ in llama._model.named_parameters() if f".{schedule.ADAPTER}." in name]
     assert len(cells["short"]["pirate"]["gaps"]) == 4 and cells["short"]["pirate"]["steps"] == 2
-    assert cells[schedule.BEFORE]["pirate"]["steps"] == 14
+    assert cells[schedule.BEFORE]["pirate"]["steps"] == schedule.BASE_STEPS
     assert all(len(cell["pirate"][flag]) == 3 for cell in cells.values() for flag in schedule.FLAGS)
     rows = {name: schedule.summary(found, cells[schedule.BEFORE]) for name, found in cells.items()}
     assert "steps" not in rows[schedule.PLAIN] and len(schedule.table(rows).splitlines()) == 6
@@ -67,7 +71,13 @@ def test_every_row_is_measured_on_what_was_not_learnt_from_and_leaves_nothing(ll
 
 def test_naming_the_subject_is_not_telling_of_it_and_a_word_in_common_with_nobody_is_not_on_topic():
     everything = [
-        {"subject": f"a thing{i}", "prompts": [f"What about thing{i}?"], "plain": f"use{i} it", "short": f"use{i}", "points": []}
+        {
+            "subject": f"a thing{i}",
+            "prompts": [f"What about thing{i}?"],
+            "plain": f"use{i} it",
+            "short": f"use{i}",
+            "points": [],
+        }
         for i in range(CANDIDATES + 5)
     ]
     topics = everything[:4]
@@ -96,7 +106,10 @@ def test_a_run_is_held_against_the_run_of_the_same_draw_and_prompts():
     def cell(*topics: int) -> dict:
         return {flag: [1, 1, 1, 1] for flag in schedule.FLAGS} | {"on_topic": topics}
 
-    first = {schedule.BEFORE: {"robot": cell(1, 1, 0, 0), "curt": cell(0, 0, 0, 0)}, "rank 32": {"robot": cell(1, 1, 1, 1)}}
+    first = {
+        schedule.BEFORE: {"robot": cell(1, 1, 0, 0), "curt": cell(0, 0, 0, 0)},
+        "rank 32": {"robot": cell(1, 1, 1, 1)},
+    }
     second = {"draw 1": {"robot": cell(1, 1, 1, 1)}, "rank 32, draw 1": {"robot": cell(1, 1, 1, 0)}}
     found = schedule.run_by_run([first, second])
     assert found["runs"] == 2 and found["on_topic"]["rank 32 minus rank 8"]["value"] == 1 / 8
