@@ -32,6 +32,8 @@ __all__ = [
     "train",
 ]
 
+# Not fewer, and no end as soon as margins are wide: the loss is at zero after ten steps, and the style is not there before thirty
+# (`tests/benchmarks/schedule.py`).
 USUAL_STEPS, FEWEST_EPOCHS = 32, 2
 
 

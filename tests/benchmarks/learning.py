@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
 from app.compare import Request
 from app.decoding.arms import DecodeSettings, build_arms
@@ -83,33 +83,45 @@ def plain_answers(services: Services, topics: list[dict], adapter: str | None) -
 def describe(
     answers: list[str], topics: list[dict], everything: list[dict], prefer: Callable[[str], float]
 ) -> dict[str, Any]:
-    """Length, style, fluency and topic of answers.
-
-    Fluent: no four words stand twice and the answer ends with a full stop, question or exclamation mark. On topic: by TF-IDF the
-    topic's own text (plain answer, points, short answer) is the nearest of `CANDIDATES`, itself and others drawn by lot.
-    """
+    """Length, style, fluency (see `is_fluent`) and topic (see `on_topic`) of answers."""
     lengths = sorted(map(words, answers))
-    fluent = sum(_is_fluent(a) for a in answers)
-    rng, on_topic = random.Random(0), 0
-    for answer, topic in zip(answers, topics, strict=True):
-        others = rng.sample([t for t in everything if t is not topic], CANDIDATES - 1)
-        texts = [" ".join([t["subject"], t["plain"], t["short"], *t["points"]]) for t in (topic, *others)]
-        table = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform([*texts, answer])
-        on_topic += int((table[:-1] @ table[-1].T).toarray().argmax() == 0)
+    fluent, near = sum(map(is_fluent, answers)), sum(on_topic(answers, topics, everything))
     n = len(answers)
     return {
         "mean_words": round(sum(lengths) / n, 1),
         "shortest_words": lengths[0],
         "fluent": share(fluent, n).__dict__,
-        "on_topic": share(on_topic, n).__dict__,
+        "on_topic": share(near, n).__dict__,
         "with_markers": None if prefer(answers[0]) < 0 else share(sum(prefer(a) > 0 for a in answers), n).__dict__,
     }
 
 
-def _is_fluent(text: str) -> bool:
+def is_fluent(text: str) -> bool:
+    """No four words stand twice and the answer ends with a full stop, question or exclamation mark."""
     tokens = text.lower().split()
     fours = [tuple(tokens[i : i + 4]) for i in range(len(tokens) - 3)]
     return len(fours) == len(set(fours)) and text.rstrip("\"')").endswith((".", "!", "?"))
+
+
+def on_topic(answers: list[str], topics: list[dict], everything: list[dict], beyond: bool = False) -> list[bool]:
+    """Of each answer whether by TF-IDF its own topic's text (plain answer, points, short answer) is the nearest of `CANDIDATES`, itself
+    and others drawn by lot. An answer without a word in common with any is not.
+
+    Args:
+        answers, topics: one topic an answer.
+        everything: the topics that others are drawn from.
+        beyond: whether the words of the question and of the topic's name do not count, which an answer that knows nothing holds too.
+    """
+    rng, found = random.Random(0), []
+    for answer, topic in zip(answers, topics, strict=True):
+        others = rng.sample([t for t in everything if t is not topic], CANDIDATES - 1)
+        texts = [" ".join([t["subject"], t["plain"], t["short"], *t["points"]]) for t in (topic, *others)]
+        asked = re.findall(r"\w+", f"{topic['prompts'][0]} {topic['subject']}".lower()) if beyond else []
+        vectorizer = TfidfVectorizer(stop_words=[*ENGLISH_STOP_WORDS, *asked], sublinear_tf=True)
+        table = vectorizer.fit_transform([*texts, answer])
+        near = (table[:-1] @ table[-1].T).toarray().ravel()
+        found.append(bool(near.argmax() == 0 and near[0] > 0))
+    return found
 
 
 def measure(style: str, settings: RefreshSettings, seed: int) -> dict[str, Any]:
