@@ -229,7 +229,7 @@ def test_the_report_tells_both_in_one_answer_and_what_it_costs():
 
     table = proof_table.methods_table({"several": several, "blends": blends, "cost": cost})[1].splitlines()
     (line,) = (line for line in table if line.startswith("| … of several principles |"))
-    assert "both in one answer 1.00 [" in line and "with the first alone 0.00 [" in line
+    assert "both in one answer: weights 1 and 1 1.00 [" in line and "the first alone 0.00 [" in line
     assert line.endswith("| 1.25 times the seconds |")
     (line,) = (line for line in table if line.startswith("| Personalized Soups |"))
     assert "v1+v3*0.5: pirate 0.90 [0.45, 0.95] (n = 25), curt 0.80" in line and "both 0.72 [0.36, 0.86]" in line

@@ -73,7 +73,7 @@ def methods_table(measured: dict[str, Found]) -> list[str]:
     lines = [_line(HEADS), _line(["---"] * len(HEADS)), *map(_line, rows), EXPLAINED]
     return [
         "*Effect* while decoding: fidelity against the asked arm, of PAD and mixtures against the plain one, of several principles answers that "
-        "follow both, and the share of fluent or well-formed answers. While learning: choices kept aside that come out right, by how many nats, and "
+        "follow both, and the share of fluent answers. While learning: choices kept aside that come out right, by how many nats, and "
         "answers in the manner that was learnt. *Cost* while decoding: seconds (else forwards) for each of the asked arm's, and what is paid once; "
         "while learning: seconds. Brackets are 95 % intervals.",
         "\n".join(lines),
@@ -132,14 +132,17 @@ def _arm(arm: str, strength: Found) -> tuple[str, str]:
 
 
 def _several(found: Found) -> str:
-    ways, steps = found["ways"], found["steps"]
-    one, both, against = (
-        ways[name] for name in ("aligned with the first", SEVERAL.name, "aligned with both in one prompt")
-    )
-    without, taken = ways[TAKEN_OUT], steps[f"{TAKEN_OUT} minus aligned with both in one prompt"]
+    ways, step = found["ways"], found["steps"][f"{TAKEN_OUT} minus aligned with both in one prompt"]
+    shown = {
+        "weights 1 and 1": ways[SEVERAL.name],
+        "the first alone": ways["aligned with the first"],
+        "asked for both in one prompt": ways["asked for both in one prompt"],
+    }
+    both = ", ".join(f"{name} {_share(way['both'])}" for name, way in shown.items())
+    before, after = ways["aligned with both in one prompt"]["second"], ways[TAKEN_OUT]["second"]
     return (
-        f"weights 1 and 1: both in one answer {_share(both['both'])}, with the first alone {_share(one['both'])}, well formed {_share(both['well_formed'])}; "
-        f"told both, the second at -1: it shows in {_share(without['second'])}, before in {_share(against['second'])}, implicit {_gain(taken['implicit second'])}"
+        f"both in one answer: {both}; fluent {_share(ways[SEVERAL.name]['fluent'])}; told both, and the second at -1 beside it: the "
+        f"second shows in {_share(after)}, without that in {_share(before)}, implicit {_gain(step['implicit second'])}"
     )
 
 
