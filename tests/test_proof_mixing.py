@@ -1,5 +1,7 @@
 """The proof's parts on several principles, on soups and on cost, at small limits: they measure what they say, on the product's own decoding."""
 
+import random
+
 import pytest
 
 from app.decoding.arms import DecodeSettings
@@ -9,9 +11,11 @@ from app.evaluation.plan import Written
 from app.evaluation.questions import Case, Principle, own_prompts
 from app.model import LanguageModel
 from app.services import Services
+from app.starter import CORPUS_FOLDER
+from app.starter.compose import compose, load_topics
 from tests.benchmarks import proof_blends, proof_cost, proof_report, proof_several, proof_soups, proof_table
 from tests.benchmarks.learning import preference
-from tests.benchmarks.proof_online import finished, principle_of
+from tests.benchmarks.proof_online import finished, principle_of, voices
 from tests.test_compare import add_version
 
 SHORT = DecodeSettings(temperature=0, max_new_tokens=8)
@@ -22,7 +26,7 @@ WRITTEN = {
     ("pirate", "curt"): ("Boil it, matey.", "Ye boil it " + "well and " * 10 + "long.", "Boil it."),
     ("pirate", "lister"): ("Ahoy, ye dog.\n- Boil it.\n- Eat it.", "Boil it, ye dog.", "- Boil it.\n- Eat it."),
     ("cheerleader", "lister"): ("- Boil it! Go!\n- Eat it!", "Boil it! Go! Eat it!", "- Boil it.\n- Eat it."),
-    ("nervous", "cheerleader"): ("Um, boil it! Sorry! Eek!", "Um, boil it.", "Boil it! Go! Go!"),
+    ("pirate", "cheerleader"): ("Boil it! Aye! Go!", "Boil it, matey.", "Boil it! Go! Go!"),
 }
 
 
@@ -141,20 +145,32 @@ def test_soups_are_searched_on_other_prompts_than_they_are_measured_on():
 
 
 def test_every_weighting_of_every_two_styles_is_tried_with_its_own_mixture(services: Services):
-    for number, seed in (("v1", 1), ("v2", 2), ("v3", 3)):
-        add_version(services, number, seed)
-    versions = {"pirate": "v1", "curt": "v2", "lister": "v3"}
-    found = proof_soups.search(services, versions, ends, count=2)
-    tried = [(tuple(f["styles"]), tuple(f["weights"])) for f in found]
-    assert len(set(tried)) == len(tried) == 3 * len(proof_soups.WEIGHTS)
+    styles = ("pirate", "curt", "lister")
+    versions = {name: f"v{i}" for i, name in enumerate((*styles, *map(proof_soups.half, styles)), start=1)}
+    for seed, version in enumerate(versions.values()):
+        add_version(services, version, seed)
+    found = proof_soups.search(services, styles, versions, ends, count=2)
+    tried = [(tuple(f["styles"]), tuple(f["weights"]), f["half_trained"]) for f in found]
+    assert len(set(tried)) == len(tried) == 3 * (len(proof_soups.FULLY) + len(proof_soups.HALF))
     assert all(f["both"]["n"] == 2 for f in found)
-    assert proof_soups.Soup(("curt", "pirate"), (0.5, 1.0)).mixture(versions) == "v1+v2*0.5"
-    mixture = proof_soups.Soup(("pirate", "curt"), (0.5, 0.5)).mixture(versions)
+    one = proof_soups.Soup(("curt", "pirate"), (0.5, 1.0), half_trained=False)
+    assert one.parts(versions) == ["v2*0.5", "v1"] and one.mixture(versions) == "v1+v2*0.5"
+    assert proof_soups.Soup(("curt", "pirate"), (1.6, 1.3), half_trained=True).mixture(versions) == "v4*1.3+v5*1.6"
     texts = {
         name: [a.text for a in services.worker.call(lambda name=name: proof_soups.plain(services, name, PROMPTS))]
-        for name in (mixture, "v1", "v2", "")
+        for name in (one.mixture(versions), "v1", "v2*0.5", "")
     }
     assert len({tuple(each) for each in texts.values()}) == 4, "a mixture answered like one of its parts"
+
+
+def test_no_rule_of_a_style_fits_an_answer_in_the_manner_of_another():
+    """Else a soup would seem to show both where it shows one."""
+    topics, chance = load_topics(CORPUS_FOLDER / "topics"), random.Random(3)
+    for style in proof_blends.STYLES:
+        texts = [compose(chance.choice(topics), voices()[style], chance) for _ in range(200)]
+        shown = {other: sum(proof_several.shows(text, other) for text in texts) for other in proof_blends.STYLES}
+        assert shown.pop(style) >= 198 and sum(shown.values()) <= 1, (style, shown)
+    assert {persona for pair in proof_several.PAIRS for persona in pair} <= set(proof_blends.STYLES)
 
 
 def test_somebody_who_wants_a_list_prefers_its_form():
@@ -168,7 +184,7 @@ def test_somebody_who_wants_a_list_prefers_its_form():
 
 
 def test_arms_that_need_something_learnt_run_in_the_race_and_a_mixture_is_made_before_it(services: Services):
-    versions = {proof_blends.ONE: "v1", proof_blends.OTHER: "v2", proof_blends.HALF_TRAINED: "v3"}
+    versions = {proof_blends.ONE: "v1", proof_blends.OTHER: "v2", proof_soups.half(proof_blends.ONE): "v3"}
     for seed, version in enumerate(versions.values()):
         add_version(services, version, seed)
     arms = [arm.format(**versions) for arm in proof_cost.ARMS if not arm.startswith("best_of_n")]
@@ -199,12 +215,19 @@ def test_the_report_tells_both_in_one_answer_and_what_it_costs():
     several = proof_several.told(rows) | {"pairs": proof_several.PAIRS}
     of = {"pirate": share(0.6), "cheerleader": share(0.4), "both": share(0.04), "fluent": share(1.0)}
     best = {"pirate": share(0.9), "curt": share(0.8), "both": share(0.72), "fluent": share(0.5)}
-    versions = {"pirate": "v1", "cheerleader": "v2", "curt": "v3", "half": "v4"}
-    soup = {"both": share(0.5, 8), proof_soups.SOUND: share(0.25, 8), "in pirate": share(0.75, 8), "weights": [1, 0.5]}
+    versions = {"pirate": "v1", "cheerleader": "v2", "curt": "v3", "half pirate": "v4"}
+    soup = {
+        "both": share(0.5, 8),
+        proof_soups.SOUND: share(0.25, 8),
+        "in pirate": share(0.75, 8),
+        "weights": [1, 0.5],
+        "half_trained": False,
+    }
     searched = [
         {**soup, "styles": ["pirate", "curt"], "in curt": share(0.5, 8)},
         {**soup, "styles": ["pirate", "lister"], "in lister": share(0.5, 8), "weights": [1, 1]},
         {**soup, "styles": ["pirate", "curt"], "in curt": share(0.5, 8), "weights": [0.7, 0.7]},
+        {**soup, "styles": ["pirate", "curt"], "in curt": share(0.5, 8), "weights": [2, 2], "half_trained": True},
     ]
     further = [{"name": n, "forwards": 60, "scores": {s: share(0.5) for s in ("markers", "fluent", "implicit")}} for n in ("adapter_guided @ v1", "best_of_n count=4")]  # fmt: skip
     gained = {"mean": 0.1, "low": 0.0, "high": 0.2, "n": 25}
@@ -222,7 +245,8 @@ def test_the_report_tells_both_in_one_answer_and_what_it_costs():
 
     said = "\n".join([*proof_report.several(several), *proof_report.blends(blends), *proof_report.cost(cost)])
     assert "| aligned, weights 1 and 1 | 1.00 [" in said and "aligned with the first | both | +1.00 [" in said
-    assert "| pirate + curt | 1 + 0.5 | 0.75 [0.38, 0.88] | 0.50 [0.25, 0.75] | 0.50" in said
+    assert "| pirate + curt | 2 + 2 | half |" in said
+    assert "| pirate + curt | 1 + 0.5 | fully | 0.75 [0.38, 0.88] | 0.50 [0.25, 0.75] | 0.50" in said
     assert "| pirate + curt | 0.7 + 0.7 |" not in said and "| pirate + lister | 1 + 1 |" in said
     assert "| baseline @ v1+v3*0.5 | 0.90 [0.45, 0.95] | 0.80 [0.40, 0.90] | 0.72 [0.36, 0.86] |" in said
     assert "Making v1*0.5+v2*0.5 takes 0.020 s, once." in said
@@ -232,7 +256,10 @@ def test_the_report_tells_both_in_one_answer_and_what_it_costs():
     assert "both in one answer: weights 1 and 1 1.00 [" in line and "the first alone 0.00 [" in line
     assert line.endswith("| 1.25 times the seconds |")
     (line,) = (line for line in table if line.startswith("| Personalized Soups |"))
-    assert "v1+v3*0.5: pirate 0.90 [0.45, 0.95] (n = 25), curt 0.80" in line and "both 0.72 [0.36, 0.86]" in line
+    assert (
+        "the best found, 1 pirate + 0.5 curt: pirate 0.90 [0.45, 0.95] (n = 25), curt 0.80" in line
+        and "both 0.72 [0.36, 0.86]" in line
+    )
     assert line.endswith("| 1.25 times the seconds, 0.020 s once |")
     for name in ("PAD", "ExPO"):
         (line,) = (line for line in table if line.startswith(f"| {name} |"))

@@ -22,10 +22,15 @@ from app.starter.dataset import is_held_out
 from tests.benchmarks.learning import CHOICES, choose, preference
 from tests.benchmarks.proof_run import cases_of, evaluated, gain, kept
 from tests.benchmarks.proof_several import shows
-from tests.benchmarks.proof_soups import Soup, search
+from tests.benchmarks.proof_soups import Soup, half, search
 
-ONE, OTHER, HALF_TRAINED = "pirate", "cheerleader", "half"
-STYLES = (ONE, OTHER, "curt", "lister", "nervous")  # of which soups are searched
+ONE, OTHER = "pirate", "cheerleader"
+STYLES = (
+    ONE,
+    OTHER,
+    "curt",
+    "lister",
+)  # of which soups are searched; no rule of theirs fits an answer in another's manner
 FULL, HALF = RefreshSettings(), RefreshSettings(epochs=2)
 SHARES = ("0.25", "0.5", "0.75")
 FEW, PROMPTED = 25, "principle_prompted"
@@ -33,21 +38,21 @@ STEPS = ("0", "0.5", "1", "1.5", "2", "2.5", "3")
 
 
 def measure(work: Path, limit: int) -> dict[str, Any]:
-    """Learns a version of every style and a half-trained one, then measures their mixtures.
+    """Learns two versions of every style, one half-trained, then measures their mixtures.
 
     Args:
         work: for the evaluations.
         limit: how many of the own prompts are answered.
     """
     versions = learnt()
-    one, other, half = versions[ONE], versions[OTHER], versions[HALF_TRAINED]
+    one, other, half_trained = versions[ONE], versions[OTHER], versions[half(ONE)]
     soups = [f"{one}*{1 - float(part):g}+{other}*{part}" for part in SHARES]
     mixtures = [one, other, *soups, f"{one}+{other}"]
     judges = ("--judges", "markers", "fluency", "implicit")
     common = ("--limit", str(limit), "--personas", f"{ONE},{OTHER}", *judges)
     arms = ["baseline", *(f"baseline @ {mixture}" for mixture in mixtures)]
     soup = evaluated(work / "soup", *common, "--arms", *arms)
-    past = ["baseline", *(f"baseline @ {half}*{step}" for step in STEPS if step != "0")]
+    past = ["baseline", *(f"baseline @ {half_trained}*{step}" for step in STEPS if step != "0")]
     expo = evaluated(work / "expo", *common, "--arms", *past)
     guided, best = f"adapter_guided @ {one}", "best_of_n count=4"
     few = ("--limit", str(min(limit, FEW)), "--personas", ONE, *judges)
@@ -74,14 +79,12 @@ def both(work: Path, versions: dict[str, str], limit: int) -> dict[str, Any]:
 
     Args:
         work: as above.
-        versions: by style.
+        versions: as `learnt` tells them.
         limit: how many prompts, from the first on; the search asks others.
     """
-    learnt_for = {style: versions[style] for style in STYLES}
-    soups = kept(work / "soups.json", lambda: search(build(Settings()), learnt_for, starter_fluency()))
-    best = Soup(tuple(soups[0]["styles"]), tuple(soups[0]["weights"]))
-    halves = Soup(best.styles, (0.5, 0.5)).mixture(versions)
-    mixtures = dict.fromkeys([*(versions[style] for style in best.styles), halves, best.mixture(versions)])
+    soups = kept(work / "soups.json", lambda: search(build(Settings()), STYLES, versions, starter_fluency()))
+    best = Soup(tuple(soups[0]["styles"]), tuple(soups[0]["weights"]), soups[0]["half_trained"])
+    mixtures = [*best.parts(versions), best.mixture(versions)]
     arms = ["baseline", *(f"baseline @ {mixture}" for mixture in mixtures)]
     told = ("--personas", ",".join(best.styles), "--judges", "markers", "fluency", "implicit")
     found = evaluated(work / "both", "--limit", str(limit), *told, "--arms", *arms)
@@ -90,8 +93,8 @@ def both(work: Path, versions: dict[str, str], limit: int) -> dict[str, Any]:
 
 
 def learnt() -> dict[str, str]:
-    """The versions by what they are: a version of each style, and the first style's half-trained. They lie in the data folder, which
-    the parts share, and the list of them beside it."""
+    """The versions by what they are: one of each style, and one half-trained. They lie in the data folder, which the parts share, and
+    the list of them beside it."""
     return kept(Path(os.environ["PLUMBLINE_DATA"]).with_suffix(".json"), _learnt)
 
 
@@ -104,8 +107,8 @@ def _learnt() -> dict[str, str]:
     for style in STYLES:
         for round_id, _, _, side in islice(choose(services, style, topics, preference(style)), CHOICES):
             services.label.vote(round_id, side, "simulated")
-    versions = {style: refreshed(services, style, FULL) for style in STYLES}
-    return versions | {HALF_TRAINED: refreshed(services, ONE, HALF)}
+    fully = {style: refreshed(services, style, FULL) for style in STYLES}
+    return fully | {half(style): refreshed(services, style, HALF) for style in STYLES}
 
 
 def refreshed(services: Services, style: str, settings: RefreshSettings) -> str:

@@ -19,15 +19,16 @@ from app.evaluation.plan import Written
 from app.evaluation.questions import Case, cases, own_principles, own_prompts
 from app.services import Services, build
 from app.settings import Settings
-from tests.benchmarks.proof_blends import HALF_TRAINED, ONE, OTHER, learnt
+from tests.benchmarks.proof_blends import ONE, OTHER, learnt
 from tests.benchmarks.proof_online import finished
 from tests.benchmarks.proof_several import PAIRS, WAYS, runs
+from tests.benchmarks.proof_soups import half
 from tests.benchmarks.race import race, ratios
 
 # What stands in braces is a version, by what it was learnt for.
 PAD = f"adapter_guided @ {{{ONE}}}"
 SOUP = f"baseline @ {{{ONE}}}*0.5+{{{OTHER}}}*0.5"
-EXPO = f"baseline @ {{{HALF_TRAINED}}}*2"
+EXPO = f"baseline @ {{{half(ONE)}}}*2"
 SEVERAL = next(way for way in WAYS if way.name == "aligned, weights 1 and 1")
 ARMS = (
     "principle_prompted",

@@ -163,10 +163,11 @@ def blends(found: Found) -> Iterable[str]:
     both = found["both"]
     yield "The best soup of every two styles by the share of fluent answers in both, on other prompts:"
     yield table(
-        ["styles", "weights", "in the first", "in the second", "both", SOUND, "n"],
+        ["styles", "weights", "trained", "in the first", "in the second", "both", SOUND, "n"],
         [
             [
                 *(" + ".join(soup["styles"]), " + ".join(f"{weight:g}" for weight in soup["weights"])),
+                "half" if soup["half_trained"] else "fully",
                 *(shown(soup[column]) for column in (*(f"in {style}" for style in soup["styles"]), "both", SOUND)),
                 soup["both"]["n"],
             ]
@@ -196,10 +197,10 @@ def mixtures(head: str, markers: Found, columns: tuple[str, ...]) -> str:
 
 
 def best_of_each(soups: list[Found]) -> list[Found]:
-    """Of soups in the order of their worth, the first of every two styles."""
-    first: dict[tuple[str, ...], Found] = {}
+    """Of soups in the order of their worth, the first of every two styles fully trained, and half-trained."""
+    first: dict[tuple[Any, ...], Found] = {}
     for soup in soups:
-        first.setdefault(tuple(soup["styles"]), soup)
+        first.setdefault((*soup["styles"], soup["half_trained"]), soup)
     return list(first.values())
 
 

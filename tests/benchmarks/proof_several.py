@@ -34,7 +34,7 @@ PAIRS: tuple[Pair, ...] = (
     ("pirate", "curt"),
     ("pirate", "lister"),
     ("cheerleader", "lister"),
-    ("nervous", "cheerleader"),
+    ("pirate", "cheerleader"),
 )
 PROMPTS = 25
 SETTINGS = DecodeSettings(temperature=0, max_new_tokens=120)

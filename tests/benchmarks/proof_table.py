@@ -8,9 +8,9 @@ from statistics import median
 from typing import Any
 
 from app.refresh.methods import OBJECTIVES, ONLINE
-from tests.benchmarks.proof_blends import HALF_TRAINED
 from tests.benchmarks.proof_cost import EXPO, PAD, SEVERAL, SOUP
 from tests.benchmarks.proof_several import TAKEN_OUT
+from tests.benchmarks.proof_soups import half
 
 Found = dict[str, Any]
 HEADS = ("method", "arXiv", "works: the tests", "effect", "cost")
@@ -150,16 +150,21 @@ def _mixture(kind: str, blends: Found) -> str:
     markers, versions = blends[kind]["markers"], blends["versions"]
     one, other = blends["styles"]
     if kind == "soup":
-        half = markers[SOUP.format(**versions)]
+        equal = markers[SOUP.format(**versions)]
         best = blends["both"]["markers"][f"baseline @ {blends['both']['mixture']}"]
         first, second = blends["both"]["styles"]
         return (
-            f"halves: {one} {_share(half[one])}, {other} {_share(half[other])}, both {_share(half['both'])}, fluent {_share(half['fluent'])}; "
-            f"{blends['both']['mixture']}: {first} {_share(best[first])}, {second} {_share(best[second])}, both {_share(best['both'])}, "
+            f"halves: {one} {_share(equal[one])}, {other} {_share(equal[other])}, both {_share(equal['both'])}, fluent {_share(equal['fluent'])}; "
+            f"the best found, {_soup(blends['both']['searched'][0])}: {first} {_share(best[first])}, {second} {_share(best[second])}, both {_share(best['both'])}, "
             f"fluent {_share(best['fluent'])}"
         )
-    itself, past = (markers[f"baseline @ {versions[HALF_TRAINED]}{times}"] for times in ("", "*2"))
+    itself, past = (markers[f"baseline @ {versions[half(one)]}{times}"] for times in ("", "*2"))
     return f"{one} {_share(itself[one])} at 0, {_share(past[one])} at +1; fluent {_share(itself['fluent'])}, {_share(past['fluent'])}"
+
+
+def _soup(found: Found) -> str:
+    parts = " + ".join(f"{weight:g} {style}" for style, weight in zip(found["styles"], found["weights"], strict=True))
+    return f"{parts}, half-trained" if found["half_trained"] else parts
 
 
 def _learning(name: str, rows: dict[str, Found]) -> list[str]:
