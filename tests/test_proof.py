@@ -190,6 +190,7 @@ def test_the_report_says_what_was_measured_and_how_to_measure_the_rest(tmp_path:
     curves = {"told": {"shorter": "curt"}, "curves": {f"shorter, {way}": [point] for way in ("online", "offline")}}
     curves["online minus offline"] = {"shorter": ahead}
     arms = {"arms": {"amulet": {"seconds of prompted": [1.0, 3.0, 1.5], "forwards an answer": 128}}}
+    arms |= {"versions": {}, "seconds to mix": {}}
     steered = {"curves": {f"shorter, {way}": [point | {"degree": mean}] for way in ("online", "offline")}}
     steered["online minus offline"] = {"shorter": {"value": 4.0, "interval": [1.0, 7.5], "n": 24}}
     parts = (("methods", methods), ("online", curves), ("steered", steered), ("cost", arms))

@@ -44,7 +44,17 @@ def answer(
     settings = contestant.settings(settings).model_copy(update={"no_repeat_ngram": model.no_repeat_ngram})
     if contestant.arm == BEST_OF_N:
         return (yield from _best(model, contestant, batch, settings, adapter, annotator))
-    runs = [_run(model, contestant, case, settings) for case in batch]
+    return (yield from written(model, [_run(model, contestant, case, settings) for case in batch], adapter))
+
+
+def written(model: LanguageModel, runs: list[Run], adapter: str | None = None) -> Generator[None, None, list[Written]]:
+    """The answers of runs that have one arm each, written together; gives way as `answer` does.
+
+    Args:
+        model: on the thread that owns it.
+        runs: what is decoded.
+        adapter: what the model calls the version that answers; None is the original.
+    """
     engine = Engine(model.forward_with, model.device, model.joins, at_once=len(runs))
     for run in runs:
         engine.add(run, adapter)

@@ -5,6 +5,7 @@ A judge of pairs is in `pairing`. None of them knows which contestant wrote what
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import yaml
 
@@ -78,6 +79,18 @@ def by_fluency(fluent: Fluency) -> Score:
     return lambda cases, answers: [{"fluent": float(fluent(a.text, a.ended))} for a in answers]
 
 
+@cache
+def starter_corpus() -> Corpus:
+    """What the starter learnt from; read once."""
+    return Corpus(yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text(encoding="utf-8")))
+
+
+@cache
+def starter_fluency() -> Fluency:
+    """Counted over the starter's corpus, which takes a while; once."""
+    return Fluency(starter_corpus())
+
+
 def by_embedding(embedder: Embedder) -> Score:
     """The cosine of answer and principle, see `app.annotators.embedding`."""
 
@@ -126,12 +139,10 @@ def scorers(names: list[str], model: LanguageModel, embedder: Embedder) -> dict[
     found = {"form": by_form()}
     if "markers" in names:
         found["markers"] = by_markers()
-    if {"classifier", "fluency"} & set(names):
-        corpus = Corpus(yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text(encoding="utf-8")))
-        if "classifier" in names:
-            found["classifier"] = by_classifier(PersonaClassifier(corpus))
-        if "fluency" in names:
-            found["fluency"] = by_fluency(Fluency(corpus))
+    if "classifier" in names:
+        found["classifier"] = by_classifier(PersonaClassifier(starter_corpus()))
+    if "fluency" in names:
+        found["fluency"] = by_fluency(starter_fluency())
     if "implicit" in names:
         found["implicit"] = by_likelihood(model)
     if "embedding" in names:

@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks.learning`: twenty consistent choices for a style, one refresh, and what became of the model.
 
 A simulated person goes through the product's own use cases: compare, vote, learn. What they prefer is a fixed rule: the shorter
-answer (curt), or the one with more of a persona's markers (any other style). Nothing of the rule reaches the model but the votes.
+answer (curt), the one in the style's form (lister, rhymer), or the one with more of a persona's markers (any other style). Nothing of
+the rule reaches the model but the votes.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from app.compare import Request
 from app.decoding.arms import DecodeSettings, build_arms
 from app.decoding.engine import decode
+from app.evaluation.scoring import follows
 from app.insights import share
 from app.prompts import chat
 from app.refresh.pairs import Pair, make_pair
@@ -42,10 +44,13 @@ def words(text: str) -> int:
 
 
 def preference(style: str) -> Callable[[str], float]:
-    """How much the simulated person likes a text: fewer words for curt, more markers for any other style."""
+    """How much the simulated person likes a text: fewer words for curt, its form for a list or a poem, markers for any other style."""
     if style == "curt":
         return lambda text: -words(text)
-    patterns = [re.compile(p) for p in load_voices(CORPUS_FOLDER / "voices")[style].markers]
+    voice = load_voices(CORPUS_FOLDER / "voices")[style]
+    if not voice.markers:
+        return lambda text: float(follows(text, voice))
+    patterns = [re.compile(p) for p in voice.markers]
     return lambda text: sum(1 for pattern in patterns if pattern.search(text))
 
 

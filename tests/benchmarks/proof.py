@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.proof`: what the methods are worth on the starter, each part by one command, kept as JSON.
 
 strength: baseline < prompted < linearly aligned, over the ratio and under a KL budget; Amulet beside it, at equal cost and at equal
-fidelity. cost: the seconds of each arm. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers; steered: the same with
+fidelity. several: two principles at once, and one with a negative weight. cost: the seconds of each arm. online: OAIF steered by what its judge is told, beside DPO on as many labels of the start's own answers; steered: the same with
 a judge of matters of degree. methods: every
 objective and every online loop on the same choices. blends: soups of two adapters, ExPO past a half-trained one, PAD and best of n. A part that was killed goes on
 where it was, in the folder that it was given. `--report` measures nothing and prints what was measured as the tables of the README.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.model import LanguageModel
-from tests.benchmarks import proof_blends, proof_cost, proof_methods, proof_online, proof_steered
+from tests.benchmarks import proof_blends, proof_cost, proof_methods, proof_online, proof_several, proof_steered
 from tests.benchmarks.machine import machine
 from tests.benchmarks.proof_report import report
 from tests.benchmarks.proof_run import cases_of, evaluated, gain, paired
@@ -115,6 +115,7 @@ def against_linear(
 
 PARTS = {
     "strength": strength,
+    "several": proof_several.measure,
     "cost": proof_cost.measure,
     "online": proof_online.measure,
     "steered": proof_steered.measure,
@@ -135,7 +136,7 @@ def measure(part: str, work: Path, limit: int, **arms: tuple[str, ...]) -> dict[
     """
     revision = LanguageModel.load("starter").revision
     folder = work / f"{part}-{limit}-{revision}"
-    os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(folder / "data")
+    os.environ["PLUMBLINE_MODEL"], os.environ["PLUMBLINE_DATA"] = "starter", str(work / f"learnt-{revision}")
     about = {"part": part, "limit": limit, "revision": revision, "machine": machine()}
     return about | PARTS[part](folder, limit, **arms)
 

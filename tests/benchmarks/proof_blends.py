@@ -1,7 +1,7 @@
 """The proof's part on what needs a version: soups of two styles, ExPO on both sides of a half-trained one, PAD; and best of n beside it.
 
 The versions are learnt as a person would have them learnt, by 20 consistent choices of `learning`; answers are the plain arm's but for the
-last two.
+last two. Beside the soup of two given styles stands the one that shows both in one answer most often, as `proof_soups` found it.
 """
 
 import os
@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from app.evaluation.scoring import starter_fluency
 from app.insights import share
 from app.refresh.trainer import RefreshSettings
 from app.services import Services, build
@@ -20,8 +21,16 @@ from app.starter.compose import load_topics
 from app.starter.held_out import is_held_out
 from tests.benchmarks.learning import CHOICES, choose, preference
 from tests.benchmarks.proof_run import cases_of, evaluated, gain, kept
+from tests.benchmarks.proof_several import shows
+from tests.benchmarks.proof_soups import Soup, half, search
 
 ONE, OTHER = "pirate", "cheerleader"
+STYLES = (
+    ONE,
+    OTHER,
+    "curt",
+    "lister",
+)  # of which soups are searched; no rule of theirs fits an answer in another's manner
 FULL, HALF = RefreshSettings(), RefreshSettings(epochs=2)
 SHARES = ("0.25", "0.5", "0.75")
 FEW, PROMPTED = 25, "principle_prompted"
@@ -29,23 +38,24 @@ STEPS = ("0", "0.5", "1", "1.5", "2", "2.5", "3")
 
 
 def measure(work: Path, limit: int) -> dict[str, Any]:
-    """Learns three versions, then measures their mixtures.
+    """Learns two versions of every style, one half-trained, then measures their mixtures.
 
     Args:
-        work: for the data folder and the evaluations.
+        work: for the evaluations.
         limit: how many of the own prompts are answered.
     """
-    versions = learnt(work)
-    one, other, half = versions["one"], versions["other"], versions["half"]
+    versions = learnt()
+    one, other, half_trained = versions[ONE], versions[OTHER], versions[half(ONE)]
     soups = [f"{one}*{1 - float(part):g}+{other}*{part}" for part in SHARES]
     mixtures = [one, other, *soups, f"{one}+{other}"]
-    common = ("--limit", str(limit), "--personas", f"{ONE},{OTHER}", "--judges", "markers", "fluency", "implicit")
+    judges = ("--judges", "markers", "fluency", "implicit")
+    common = ("--limit", str(limit), "--personas", f"{ONE},{OTHER}", *judges)
     arms = ["baseline", *(f"baseline @ {mixture}" for mixture in mixtures)]
     soup = evaluated(work / "soup", *common, "--arms", *arms)
-    past = ["baseline", *(f"baseline @ {half}*{step}" for step in STEPS if step != "0")]
+    past = ["baseline", *(f"baseline @ {half_trained}*{step}" for step in STEPS if step != "0")]
     expo = evaluated(work / "expo", *common, "--arms", *past)
     guided, best = f"adapter_guided @ {one}", "best_of_n count=4"
-    few = ("--limit", str(min(limit, FEW)), "--personas", ONE, "--judges", "markers", "fluency", "implicit")
+    few = ("--limit", str(min(limit, FEW)), "--personas", ONE, *judges)
     told = evaluated(
         work / "further", *few, "--arms", "baseline", PROMPTED, guided, best, "--against", "baseline", PROMPTED
     )
@@ -53,8 +63,9 @@ def measure(work: Path, limit: int) -> dict[str, Any]:
     return {
         "versions": versions,
         "styles": [ONE, OTHER],
-        "soup": soup | {"markers": markers(work / "soup")},
-        "expo": expo | {"markers": markers(work / "expo")},
+        "soup": soup | {"markers": markers(work / "soup", (ONE, OTHER))},
+        "both": both(work, versions, min(limit, FEW)),
+        "expo": expo | {"markers": markers(work / "expo", (ONE, OTHER))},
         "further": told
         | {
             "guided minus baseline": gain(told, "markers", names[2], "baseline"),
@@ -63,9 +74,28 @@ def measure(work: Path, limit: int) -> dict[str, Any]:
     }
 
 
-def learnt(work: Path) -> dict[str, str]:
-    """The versions by what they are: two styles, and the first of them half-trained."""
-    return kept(work / "versions.json", _learnt)
+def both(work: Path, versions: dict[str, str], limit: int) -> dict[str, Any]:
+    """The soup that shows both of its styles in one answer most often, and its parts beside it.
+
+    Args:
+        work: as above.
+        versions: as `learnt` tells them.
+        limit: how many prompts, from the first on; the search asks others.
+    """
+    soups = kept(work / "soups.json", lambda: search(build(Settings()), STYLES, versions, starter_fluency()))
+    best = Soup(tuple(soups[0]["styles"]), tuple(soups[0]["weights"]), soups[0]["half_trained"])
+    mixtures = [*best.parts(versions), best.mixture(versions)]
+    arms = ["baseline", *(f"baseline @ {mixture}" for mixture in mixtures)]
+    told = ("--personas", ",".join(best.styles), "--judges", "markers", "fluency", "implicit")
+    found = evaluated(work / "both", "--limit", str(limit), *told, "--arms", *arms)
+    about = {"styles": list(best.styles), "mixture": best.mixture(versions), "searched": soups}
+    return found | about | {"markers": markers(work / "both", best.styles)}
+
+
+def learnt() -> dict[str, str]:
+    """The versions by what they are: one of each style, and one half-trained. They lie in the data folder, which the parts share, and
+    the list of them beside it."""
+    return kept(Path(os.environ["PLUMBLINE_DATA"]).with_suffix(".json"), _learnt)
 
 
 def _learnt() -> dict[str, str]:
@@ -74,14 +104,11 @@ def _learnt() -> dict[str, str]:
     services = build(Settings(data=data))
     topics = [t for t in load_topics(CORPUS_FOLDER / "topics") if not is_held_out("topic", t["prompts"][0])]
     random.Random(0).shuffle(topics)
-    for style in (ONE, OTHER):
+    for style in STYLES:
         for round_id, _, _, side in islice(choose(services, style, topics, preference(style)), CHOICES):
             services.label.vote(round_id, side, "simulated")
-    return {
-        "one": refreshed(services, ONE, FULL),
-        "other": refreshed(services, OTHER, FULL),
-        "half": refreshed(services, ONE, HALF),
-    }
+    fully = {style: refreshed(services, style, FULL) for style in STYLES}
+    return fully | {half(style): refreshed(services, style, HALF) for style in STYLES}
 
 
 def refreshed(services: Services, style: str, settings: RefreshSettings) -> str:
@@ -90,16 +117,14 @@ def refreshed(services: Services, style: str, settings: RefreshSettings) -> str:
     return outcome.version
 
 
-def markers(folder: Path) -> dict[str, dict[str, Any]]:
+def markers(folder: Path, styles: tuple[str, str]) -> dict[str, dict[str, Any]]:
     """By arm, the share of prompts answered in each style, in both, and well."""
-    cases, found = cases_of(folder), {}
+    cases = [case for case in cases_of(folder) if case["persona"] == styles[0]]
+    found = {}
     for arm in cases[0]["answers"]:
-        flags: dict[str, list[float]] = {ONE: [], OTHER: [], "fluent": []}
-        for case in cases:
-            scores = case["answers"][arm]["scores"]
-            flags[case["persona"]].append(scores["markers"])
-            if case["persona"] == ONE:
-                flags["fluent"].append(scores["fluent"])
-        flags["both"] = [min(pair) for pair in zip(flags[ONE], flags[OTHER], strict=True)]
+        answers = [case["answers"][arm] for case in cases]
+        flags = {style: [float(shows(answer["text"], style)) for answer in answers] for style in styles}
+        flags["both"] = [min(pair) for pair in zip(*flags.values(), strict=True)]
+        flags["fluent"] = [answer["scores"]["fluent"] for answer in answers]
         found[arm] = {name: share(sum(values), len(values)).__dict__ for name, values in flags.items()}
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.benchmarks.proof_methods import ONLY_ASKED
 from tests.benchmarks.proof_online import WAYS
+from tests.benchmarks.proof_soups import SOUND
 from tests.benchmarks.proof_table import methods_table
 
 Found = dict[str, Any]
@@ -78,12 +79,41 @@ def strength(found: Found) -> Iterable[str]:
     )
 
 
+def several(found: Found) -> Iterable[str]:
+    """Every way of asking over all pairs, the answers that show both by pair, and the steps between ways."""
+    columns = ("first", "second", "both", "both, fluent", "fluent", "well_formed", "implicit second", "words")
+    ways = found["ways"]
+    yield table(
+        ["way", *columns, "n"],
+        [[name, *(shown(of[column]) for column in columns), of["both"]["n"]] for name, of in ways.items()],
+    )
+    pairs = ["+".join(pair) for pair in found["pairs"]]
+    yield "Both in one answer, by pair:"
+    yield table(
+        ["way", *pairs, "n of each"],
+        [
+            [name, *(shown(of["by pair"][pair]["both"]) for pair in pairs), of["by pair"][pairs[0]]["both"]["n"]]
+            for name, of in ways.items()
+        ],
+    )
+    yield table(
+        ["step", "of", "difference", "n"],
+        [
+            [step, column, difference(of), of["n"]]
+            for step, columns in found["steps"].items()
+            for column, of in columns.items()
+        ],
+    )
+
+
 def cost(found: Found) -> Iterable[str]:
-    """Seconds and forwards of answers of one length."""
+    """Seconds and forwards of answers of one length, and what is paid once."""
     yield table(
         ["arm", "seconds, times the asked arm's: median (range)", "forwards an answer"],
         [[name, spread(one["seconds of prompted"]), one["forwards an answer"]] for name, one in found["arms"].items()],
     )
+    for mixture, seconds in found["seconds to mix"].items():
+        yield f"Making {mixture} takes {median(seconds):.3f} s, once."
 
 
 def online(found: Found) -> Iterable[str]:
@@ -129,15 +159,23 @@ def steered(found: Found) -> Iterable[str]:
 def blends(found: Found) -> Iterable[str]:
     """Soups, ExPO, and the arms that need a version or many answers."""
     one, other = found["styles"]
-    for name in ("soup", "expo"):
-        columns = (one, other, "both", "fluent")
-        yield table(
-            [name, *columns, "n"],
+    yield mixtures("soup", found["soup"]["markers"], (one, other, "both", "fluent"))
+    both = found["both"]
+    yield "The best soup of every two styles by the share of fluent answers in both, on other prompts:"
+    yield table(
+        ["styles", "weights", "trained", "in the first", "in the second", "both", SOUND, "n"],
+        [
             [
-                [arm, *(shown(of[column]) for column in columns), of["both"]["n"]]
-                for arm, of in found[name]["markers"].items()
-            ],
-        )
+                *(" + ".join(soup["styles"]), " + ".join(f"{weight:g}" for weight in soup["weights"])),
+                "half" if soup["half_trained"] else "fully",
+                *(shown(soup[column]) for column in (*(f"in {style}" for style in soup["styles"]), "both", SOUND)),
+                soup["both"]["n"],
+            ]
+            for soup in best_of_each(both["searched"])
+        ],
+    )
+    yield mixtures("the best of them", both["markers"], (*both["styles"], "both", "fluent"))
+    yield mixtures("expo", found["expo"]["markers"], (one, other, "both", "fluent"))
     yield table(
         ["arm", "markers", "fluent", "implicit", "n", "forwards"],
         [
@@ -148,6 +186,22 @@ def blends(found: Found) -> Iterable[str]:
             for figures in found["further"]["figures"]
         ],
     )
+
+
+def mixtures(head: str, markers: Found, columns: tuple[str, ...]) -> str:
+    """What `proof_blends.markers` found, as a table."""
+    return table(
+        [head, *columns, "n"],
+        [[arm, *(shown(of[column]) for column in columns), of["both"]["n"]] for arm, of in markers.items()],
+    )
+
+
+def best_of_each(soups: list[Found]) -> list[Found]:
+    """Of soups in the order of their worth, the first of every two styles fully trained, and half-trained."""
+    first: dict[tuple[Any, ...], Found] = {}
+    for soup in soups:
+        first.setdefault((*soup["styles"], soup["half_trained"]), soup)
+    return list(first.values())
 
 
 def methods(found: Found) -> Iterable[str]:
@@ -162,6 +216,7 @@ def methods(found: Found) -> Iterable[str]:
 
 SECTIONS: dict[str, Callable[[Found], Iterable[str]]] = {
     "strength": strength,
+    "several": several,
     "cost": cost,
     "online": online,
     "steered": steered,

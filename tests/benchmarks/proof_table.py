@@ -8,6 +8,9 @@ from statistics import median
 from typing import Any
 
 from app.refresh.methods import OBJECTIVES, ONLINE
+from tests.benchmarks.proof_cost import EXPO, PAD, SEVERAL, SOUP
+from tests.benchmarks.proof_several import TAKEN_OUT
+from tests.benchmarks.proof_soups import half
 
 Found = dict[str, Any]
 HEADS = ("method", "arXiv", "works: the tests", "effect", "cost")
@@ -16,7 +19,7 @@ EXPLAINED = "| PARL, full bilevel SAIL | 2308.02585, 2406.15567 | not imitated: 
 
 @dataclass(frozen=True)
 class Decoding:
-    """A way of answering: the `arm` of the part that measured its `effect`, and of the part `cost`."""
+    """A way of answering: the `arm` whose effect some part measured, and what the part `cost` `timed`."""
 
     name: str
     paper: str
@@ -28,12 +31,12 @@ class Decoding:
 DECODING = (
     Decoding("Linear Alignment", "2401.11458", ("test_rules_are_used_with_the_prompted_nucleus", "test_without_the_mask_it_is_transformers_guidance"), "linear_aligned ratio=2", "linear_aligned ratio=2"),
     Decoding("… under a KL budget", "ours", ("test_kl_budget_is_kept_and_used_up",), "linear_aligned kl_budget=0.5 ratio=20", "linear_aligned kl_budget=0.5 ratio=10"),
-    Decoding("… of several principles", "2401.11458", ("test_two_principles_by_hand", "test_several_principles_and_a_negative_weight")),
+    Decoding("… of several principles", "2401.11458", ("test_two_principles_by_hand", "test_several_principles_and_a_negative_weight"), "several", SEVERAL.name),
     Decoding("Amulet", "2502.19148", ("test_one_step_is_the_whole_game", "test_alpha_0_is_the_prompted_arm"), "amulet amulet_alpha=2", "amulet"),
-    Decoding("PAD", "2410.04070", ("test_guided_by_hand", "test_weight_0_is_the_original_and_weight_1_the_personal_model_among_the_first_tokens"), "adapter_guided"),
+    Decoding("PAD", "2410.04070", ("test_guided_by_hand", "test_weight_0_is_the_original_and_weight_1_the_personal_model_among_the_first_tokens"), "adapter_guided", PAD),
     Decoding("best of n", "–", ("test_the_annotators_taste_decides", "test_the_answers_are_the_prompted_arms_and_the_best_of_one_is_it"), "best_of_n", "best_of_n count=4 annotator=implicit"),
-    Decoding("Personalized Soups", "2310.11564", ("test_a_blend_is_the_model_with_the_weighted_deltas_merged", "test_a_soup_of_one_is_it_and_order_does_not_matter"), "soup"),
-    Decoding("ExPO", "2404.16792", ("test_expo_goes_from_the_original_model_through_the_version_and_beyond",), "expo"),
+    Decoding("Personalized Soups", "2310.11564", ("test_a_blend_is_the_model_with_the_weighted_deltas_merged", "test_a_soup_of_one_is_it_and_order_does_not_matter"), "soup", SOUP),
+    Decoding("ExPO", "2404.16792", ("test_expo_goes_from_the_original_model_through_the_version_and_beyond",), "expo", EXPO),
 )  # fmt: skip
 TESTS = {
     "dpo": ("test_dpo_by_hand", "test_every_objective_is_trls"),
@@ -69,9 +72,10 @@ def methods_table(measured: dict[str, Found]) -> list[str]:
     rows += [_learning(name, measured.get("methods", {}).get("rows", {})) for name in TESTS]
     lines = [_line(HEADS), _line(["---"] * len(HEADS)), *map(_line, rows), EXPLAINED]
     return [
-        "*Effect* while decoding: fidelity against the asked arm, of PAD and mixtures against the plain one, and the share of fluent answers. While "
-        "learning: choices kept aside that come out right, by how many nats, and answers in the manner that was learnt. *Cost* while "
-        "decoding: seconds (else forwards) for each of the asked arm's; while learning: seconds. Brackets are 95 % intervals.",
+        "*Effect* while decoding: fidelity against the asked arm, of PAD and mixtures against the plain one, of several principles answers that "
+        "follow both, and the share of fluent answers. While learning: choices kept aside that come out right, by how many nats, and "
+        "answers in the manner that was learnt. *Cost* while decoding: seconds (else forwards) for each of the asked arm's, and what is paid once; "
+        "while learning: seconds. Brackets are 95 % intervals.",
         "\n".join(lines),
     ]
 
@@ -96,11 +100,17 @@ def _decoding(method: Decoding, measured: dict[str, Found]) -> list[str]:
             (one,) = (f for f in further["figures"] if f["name"].startswith(method.arm))
             judge = "markers" if method.arm == "adapter_guided" else "implicit"
             effect = f"{judge} {_gain(further[key])}, fluent {_share(one['scores']['fluent'])}"
+    elif method.arm == "several":
+        if "several" in measured:
+            effect = _several(measured["several"])
     elif method.arm and "strength" in measured:
         effect, cost = _arm(method.arm, measured["strength"])
-    arms = measured.get("cost", {}).get("arms", {})
-    if method.timed in arms:
-        cost = f"{median(arms[method.timed]['seconds of prompted']):.2f} times the seconds"
+    timed = measured.get("cost", {"versions": {}, "arms": {}})
+    name = method.timed.format(**timed["versions"]) if timed["versions"] else method.timed
+    if name in timed["arms"]:
+        cost = f"{median(timed['arms'][name]['seconds of prompted']):.2f} times the seconds"
+        mixing = timed["seconds to mix"].get(name.rpartition("@ ")[2])
+        cost += f", {median(mixing):.3f} s once" if mixing else ""
     return [method.name, method.paper, _named(method.tests), effect, cost]
 
 
@@ -121,14 +131,40 @@ def _arm(arm: str, strength: Found) -> tuple[str, str]:
     return f"classifier {_gain(gain)}, fluent {fluent}", f"{times:.2f} times the forwards"
 
 
+def _several(found: Found) -> str:
+    ways, step = found["ways"], found["steps"][f"{TAKEN_OUT} minus aligned with both in one prompt"]
+    shown = {
+        "weights 1 and 1": ways[SEVERAL.name],
+        "the first alone": ways["aligned with the first"],
+        "asked for both in one prompt": ways["asked for both in one prompt"],
+    }
+    both = ", ".join(f"{name} {_share(way['both'])}" for name, way in shown.items())
+    before, after = ways["aligned with both in one prompt"]["second"], ways[TAKEN_OUT]["second"]
+    return (
+        f"both in one answer: {both}; fluent {_share(ways[SEVERAL.name]['fluent'])}; told both, and the second at -1 beside it: the "
+        f"second shows in {_share(after)}, without that in {_share(before)}, implicit {_gain(step['implicit second'])}"
+    )
+
+
 def _mixture(kind: str, blends: Found) -> str:
     markers, versions = blends[kind]["markers"], blends["versions"]
     one, other = blends["styles"]
     if kind == "soup":
-        half = markers[f"baseline @ {versions['one']}*0.5+{versions['other']}*0.5"]
-        return f"halves: {one} {_share(half[one])}, {other} {_share(half[other])}, fluent {_share(half['fluent'])}"
-    itself, past = (markers[f"baseline @ {versions['half']}{times}"] for times in ("", "*2"))
+        equal = markers[SOUP.format(**versions)]
+        best = blends["both"]["markers"][f"baseline @ {blends['both']['mixture']}"]
+        first, second = blends["both"]["styles"]
+        return (
+            f"halves: {one} {_share(equal[one])}, {other} {_share(equal[other])}, both {_share(equal['both'])}, fluent {_share(equal['fluent'])}; "
+            f"the best found, {_soup(blends['both']['searched'][0])}: {first} {_share(best[first])}, {second} {_share(best[second])}, both {_share(best['both'])}, "
+            f"fluent {_share(best['fluent'])}"
+        )
+    itself, past = (markers[f"baseline @ {versions[half(one)]}{times}"] for times in ("", "*2"))
     return f"{one} {_share(itself[one])} at 0, {_share(past[one])} at +1; fluent {_share(itself['fluent'])}, {_share(past['fluent'])}"
+
+
+def _soup(found: Found) -> str:
+    parts = " + ".join(f"{weight:g} {style}" for style, weight in zip(found["styles"], found["weights"], strict=True))
+    return f"{parts}, half-trained" if found["half_trained"] else parts
 
 
 def _learning(name: str, rows: dict[str, Found]) -> list[str]:
