@@ -55,13 +55,16 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "d 320": {"hidden_size": 320, "intermediate_size": 880},
 }
 TOKENIZER_SAMPLES = 40_000  # as the trainer takes
-JUDGED, JUDGED_SEED = 200, 61  # samples of each kind
-PER_PERSONA = 4  # prompts answered in the voice of each persona
+JUDGED, JUDGED_SEED = 120, 61  # samples of each kind
+PER_PERSONA = 2  # prompts answered in the voice of each persona
 
 
 def settings_of(config: dict[str, Any], name: str, steps: int) -> dict[str, Any]:
-    """The settings of one run: those of the first stage, `steps` long, with what the variation `name` changes."""
-    return {**config, **config["stages"][0], "steps": steps, **VARIATIONS[name]}
+    """The settings of one run: those of the first stage, `steps` long, with what the variation `name` changes.
+
+    A quarter of the steps warms up, so that the shortest run, too, has its cosine.
+    """
+    return {**config, **config["stages"][0], "steps": steps, "warmup_steps": steps // 4, **VARIATIONS[name]}
 
 
 def drawn(corpus: Corpus, held_out: bool, topics: str = "known", **shares: float) -> list[Sample]:
@@ -223,9 +226,7 @@ def main() -> None:
     config = yaml.safe_load(CONFIG.read_text())
     bench = cache(lambda: Bench(config, options.steps))
     try:
-        kept = complete(
-            options.json, {"steps": options.steps, "config": config}, names, lambda name: bench().run(name)
-        )
+        kept = complete(options.json, {"steps": options.steps, "config": config}, names, lambda name: bench().run(name))
     except ValueError as problem:
         parser.error(str(problem))
     print("\n".join(table(kept["runs"])))
