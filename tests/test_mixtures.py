@@ -10,8 +10,9 @@ import torch
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from app.starter.dataset import Corpus, Sample, is_held_out
+from app.starter.dataset import Corpus, Sample
 from app.starter.evaluate import CONFIG
+from app.starter.held_out import is_held_out
 from app.starter.measures import PersonaClassifier
 from app.starter.train import build_model, learning_rate_at, train_tokenizer
 from tests.benchmarks import mixtures

@@ -25,8 +25,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from app.model import LanguageModel
 from app.starter.answering import answer
-from app.starter.dataset import Corpus, Sample, is_held_out
+from app.starter.dataset import Corpus, Sample
 from app.starter.evaluate import CONFIG, fraction, known_cases
+from app.starter.held_out import is_held_out
 from app.starter.measures import PersonaClassifier, Relevance
 from app.starter.train import (
     build_model,

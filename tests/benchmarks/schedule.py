@@ -36,7 +36,7 @@ from app.services import build
 from app.settings import Settings
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
-from app.starter.dataset import is_held_out
+from app.starter.held_out import is_held_out
 from tests.benchmarks.learning import CHOICES, choose, is_fluent, on_topic, preference
 from tests.benchmarks.machine import machine
 from tests.benchmarks.proof_online import answered, principle_of, voices
