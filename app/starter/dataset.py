@@ -13,7 +13,6 @@ import yaml
 
 from app.prompts import SYSTEM_TEXT, frame
 from app.starter import CORPUS_FOLDER
-from app.starter.asking import Asking, worn
 from app.starter.compose import compose, fill, load_topics, read_lines
 from app.starter.held_out import is_held_out
 from app.starter.names import invented_like, invented_name, is_nameable
@@ -23,8 +22,9 @@ from app.starter.wordings import adjective_and_noun, read_wordings
 TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
 SEVERAL_VOICES = "+"
 WORN, WORD_LOST = 0.3, 0.15  # of the persona descriptions lose words; the chance of each word of theirs to be lost
+PROMPT_WORN, PROMPT_WORD_LOST = 0.2, 0.1  # the same of the prompts on a topic
 NAMED_ONLY = 0.12  # of the prompts on a topic give its subject and no question of its own
-INVENTED, NAMED = 0.35, 0.05  # of the unknown things: new with every draw; from the written names; the rest is real
+INVENTED, NAMED = 0.6, 0.1  # of the unknown things: new with every draw; from the written names; the rest is real
 IN_A_QUESTION = 0.5  # of the invented things stand in a question that was written for a real one
 
 
@@ -96,7 +96,6 @@ class Corpus:
             )
         self.known_topics = [t for t in self.topics if _is_trained(t["prompts"][0], twins)]
         self.known_gold = [g for g in self.gold if _is_trained(g["prompt"], twins)]
-        self._asking = Asking(self.known_topics, self.asked_too)
         self._questions = [
             (entry["thing"], prompt)
             for entry in self.beyond
@@ -133,7 +132,7 @@ class Corpus:
             return ()
         count = 2 if rng.random() < TWO_WORDINGS else 1
         drawn = (self.wordings[persona].draw(rng, _wording_side(held_out)) for _ in range(count))
-        return tuple(drawn if held_out else (worn(rng, wording, "wording", WORN, WORD_LOST) for wording in drawn))
+        return tuple(drawn if held_out else (_worn(rng, wording, "wording", WORN, WORD_LOST) for wording in drawn))
 
     def _composed(self, rng: random.Random, held_out: bool) -> Sample:
         topic = rng.choice(self.known_topics)
@@ -164,7 +163,8 @@ class Corpus:
             asked = rng.choice(self.unknown["prompts"]).format(thing=topic["subject"])
             if not is_held_out("prompt", asked):
                 return asked
-        return self._asking.draw(rng, topic)
+        asked = draw_prompt(rng, topic["prompts"] + self.asked_too.get(topic["prompts"][0], []), held_out)
+        return _worn(rng, asked, "prompt", PROMPT_WORN, PROMPT_WORD_LOST)
 
     def _gold(self, rng: random.Random, held_out: bool) -> Sample:
         entry = rng.choice(self.known_gold)
@@ -264,6 +264,17 @@ def _is_trained(prompt: str, twins: list[str]) -> bool:
 
 def _wording_side(held_out: bool) -> Callable[[str], bool]:
     return lambda text: is_held_out("wording", text) == held_out
+
+
+def _worn(rng: random.Random, text: str, kind: str, share: float, word_lost: float) -> str:
+    """Now and then a text with words missing: it keeps the model from knowing a text by one turn of phrase alone.
+
+    `kind` as in `is_held_out`; `share` of the texts lose words, each word with the chance `word_lost`.
+    """
+    if rng.random() >= share:
+        return text
+    left = " ".join(word for word in text.split() if rng.random() >= word_lost)
+    return text if not left or is_held_out(kind, left) else left
 
 
 def draw_prompt(rng: random.Random, prompts: list[str], held_out: bool) -> str:
