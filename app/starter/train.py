@@ -28,6 +28,7 @@ from app.starter.dataset import Corpus, Sample
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 CHAT_TEMPLATE = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 OPEN_ROWS = 12
+TOKENIZER_SAMPLES = 40_000
 NO_REPEAT_NGRAM = 4  # tokens; so small a model stammers now and then
 HIDDEN = -1e4  # added to the score of a token that must not be seen
 
@@ -288,7 +289,7 @@ def _tokenizer(corpus: Corpus, config: dict, folder: Path, resume: bool) -> PreT
     """A new tokenizer, kept in `folder`; a resumed run takes the one that its checkpoint was trained with."""
     if resume and folder.is_dir():
         return PreTrainedTokenizerFast.from_pretrained(folder)
-    tokenizer = train_tokenizer(islice(corpus.samples(config["seed"]), 40_000), config["vocab_size"])
+    tokenizer = train_tokenizer(islice(corpus.samples(config["seed"]), TOKENIZER_SAMPLES), config["vocab_size"])
     tokenizer.save_pretrained(folder)
     return tokenizer
 

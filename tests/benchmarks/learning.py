@@ -25,7 +25,7 @@ from app.evaluation.scoring import follows
 from app.insights import share
 from app.prompts import chat
 from app.refresh.pairs import Pair, make_pair
-from app.refresh.trainer import RefreshSettings, encode, margins
+from app.refresh.trainer import RefreshSettings, count_above_zero, encode, margins
 from app.services import Services, build
 from app.settings import Settings
 from app.starter import CORPUS_FOLDER
@@ -41,6 +41,13 @@ CHOICES, FURTHER, UNSEEN, CANDIDATES = 20, 40, 50, 50
 def words(text: str) -> int:
     """Number of words."""
     return len(text.split())
+
+
+def known_topics(seed: int) -> list[dict]:
+    """All topics that the starter was trained on, in an order by lot."""
+    topics = [t for t in load_topics(CORPUS_FOLDER / "topics") if not is_held_out("topic", t["prompts"][0])]
+    random.Random(seed).shuffle(topics)
+    return topics
 
 
 def preference(style: str) -> Callable[[str], float]:
@@ -132,8 +139,7 @@ def on_topic(answers: list[str], topics: list[dict], everything: list[dict], bey
 def measure(style: str, settings: RefreshSettings, seed: int) -> dict[str, Any]:
     """The whole story for one style, in a data folder of its own."""
     services = build(Settings(data=Path(tempfile.mkdtemp())))
-    topics = [t for t in load_topics(CORPUS_FOLDER / "topics") if not is_held_out("topic", t["prompts"][0])]
-    random.Random(seed).shuffle(topics)
+    topics = known_topics(seed)
     unseen, rest, prefer = topics[:UNSEEN], topics[UNSEEN:], preference(style)
     chosen: list[Pair] = []
     stream = choose(services, style, rest, prefer)
@@ -148,7 +154,7 @@ def measure(style: str, settings: RefreshSettings, seed: int) -> dict[str, Any]:
     after = describe(answers, unseen, topics, prefer)
     encoded = encode(services.model, chosen)
     gaps = margins(services.model, encoded, outcome.version) - margins(services.model, encoded, None)
-    further = share(float((gaps > 0).sum() + 0.5 * (gaps == 0).sum()), len(gaps))
+    further = share(count_above_zero(gaps), len(gaps))
     return {
         "style": style,
         "refresh": {

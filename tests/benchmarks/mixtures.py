@@ -30,6 +30,7 @@ from app.starter.evaluate import CONFIG, fraction, known_cases
 from app.starter.held_out import is_held_out
 from app.starter.measures import PersonaClassifier, Relevance
 from app.starter.train import (
+    TOKENIZER_SAMPLES,
     build_model,
     build_optimizers,
     encode,
@@ -39,6 +40,7 @@ from app.starter.train import (
     save_model,
     train_tokenizer,
 )
+from storage.files import whole_file
 from tests.benchmarks.machine import machine
 
 # What each run changes of `config.yaml` with its first stage; the most telling ones first. A size keeps the proportion of its layers.
@@ -55,7 +57,6 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "d 192": {"hidden_size": 192, "intermediate_size": 528},
     "d 320": {"hidden_size": 320, "intermediate_size": 880},
 }
-TOKENIZER_SAMPLES = 40_000  # as the trainer takes
 JUDGED, JUDGED_SEED = 120, 61  # samples of each kind
 PER_PERSONA = 2  # prompts answered in the voice of each persona
 
@@ -193,9 +194,8 @@ def complete(file: Path, about: dict[str, Any], names: list[str], run: Callable[
     for name in names:
         if name not in kept["runs"]:
             kept["runs"][name] = run(name)
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(kept, indent=1) + "\n")
-            partial.replace(file)
+            with whole_file(file) as out:
+                out.write((json.dumps(kept, indent=1) + "\n").encode())
     return kept
 
 

@@ -5,7 +5,6 @@ last two. Beside the soup of two given styles stands the one that shows both in 
 """
 
 import os
-import random
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -16,21 +15,15 @@ from app.insights import share
 from app.refresh.trainer import RefreshSettings
 from app.services import Services, build
 from app.settings import Settings
-from app.starter import CORPUS_FOLDER
-from app.starter.compose import load_topics
-from app.starter.held_out import is_held_out
-from tests.benchmarks.learning import CHOICES, choose, preference
+from tests.benchmarks.learning import CHOICES, choose, known_topics, preference
 from tests.benchmarks.proof_run import cases_of, evaluated, gain, kept
 from tests.benchmarks.proof_several import shows
 from tests.benchmarks.proof_soups import Soup, half, search
 
 ONE, OTHER = "pirate", "cheerleader"
-STYLES = (
-    ONE,
-    OTHER,
-    "curt",
-    "lister",
-)  # of which soups are searched; no rule of theirs fits an answer in another's manner
+# Of which soups are searched; no rule of theirs fits an answer in another's manner.
+STYLES = (ONE, OTHER, "curt", "lister")
+JUDGES = ("--judges", "markers", "fluency", "implicit")
 FULL, HALF = RefreshSettings(), RefreshSettings(epochs=2)
 SHARES = ("0.25", "0.5", "0.75")
 FEW, PROMPTED = 25, "principle_prompted"
@@ -48,14 +41,13 @@ def measure(work: Path, limit: int) -> dict[str, Any]:
     one, other, half_trained = versions[ONE], versions[OTHER], versions[half(ONE)]
     soups = [f"{one}*{1 - float(part):g}+{other}*{part}" for part in SHARES]
     mixtures = [one, other, *soups, f"{one}+{other}"]
-    judges = ("--judges", "markers", "fluency", "implicit")
-    common = ("--limit", str(limit), "--personas", f"{ONE},{OTHER}", *judges)
+    common = ("--limit", str(limit), "--personas", f"{ONE},{OTHER}", *JUDGES)
     arms = ["baseline", *(f"baseline @ {mixture}" for mixture in mixtures)]
     soup = evaluated(work / "soup", *common, "--arms", *arms)
     past = ["baseline", *(f"baseline @ {half_trained}*{step}" for step in STEPS if step != "0")]
     expo = evaluated(work / "expo", *common, "--arms", *past)
     guided, best = f"adapter_guided @ {one}", "best_of_n count=4"
-    few = ("--limit", str(min(limit, FEW)), "--personas", ONE, *judges)
+    few = ("--limit", str(min(limit, FEW)), "--personas", ONE, *JUDGES)
     told = evaluated(
         work / "further", *few, "--arms", "baseline", PROMPTED, guided, best, "--against", "baseline", PROMPTED
     )
@@ -86,7 +78,7 @@ def both(work: Path, versions: dict[str, str], limit: int) -> dict[str, Any]:
     best = Soup(tuple(soups[0]["styles"]), tuple(soups[0]["weights"]), soups[0]["half_trained"])
     mixtures = [*best.parts(versions), best.mixture(versions)]
     arms = ["baseline", *(f"baseline @ {mixture}" for mixture in mixtures)]
-    told = ("--personas", ",".join(best.styles), "--judges", "markers", "fluency", "implicit")
+    told = ("--personas", ",".join(best.styles), *JUDGES)
     found = evaluated(work / "both", "--limit", str(limit), *told, "--arms", *arms)
     about = {"styles": list(best.styles), "mixture": best.mixture(versions), "searched": soups}
     return found | about | {"markers": markers(work / "both", best.styles)}
@@ -102,8 +94,7 @@ def _learnt() -> dict[str, str]:
     data = Path(os.environ["PLUMBLINE_DATA"])
     shutil.rmtree(data, ignore_errors=True)  # choices that a killed run left there would be learnt from, too
     services = build(Settings(data=data))
-    topics = [t for t in load_topics(CORPUS_FOLDER / "topics") if not is_held_out("topic", t["prompts"][0])]
-    random.Random(0).shuffle(topics)
+    topics = known_topics(0)
     for style in STYLES:
         for round_id, _, _, side in islice(choose(services, style, topics, preference(style)), CHOICES):
             services.label.vote(round_id, side, "simulated")

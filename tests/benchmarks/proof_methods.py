@@ -27,7 +27,7 @@ from app.refresh.online import OnlineLoop
 from app.refresh.pairs import Pair, Rated, make_pair, make_rated
 from app.refresh.refresh_settings import RefreshSettings
 from app.refresh.rows import reward_sentence, training_rows
-from app.refresh.trainer import encode, margins, train
+from app.refresh.trainer import count_above_zero, encode, margins, train
 from tests.benchmarks.proof_online import answered, greedy, principle_of, prompts, voices
 from tests.benchmarks.proof_run import kept
 
@@ -147,7 +147,7 @@ def effect(
     voice, numbers = voices()[STYLE], torch.arange(len(gaps)).numpy()
     words = torch.tensor([float(len(text.split())) for text in answers]).numpy()
     return {
-        "accuracy": share(float((gaps > 0).sum() + 0.5 * (gaps == 0).sum()), len(gaps)).__dict__,
+        "accuracy": share(count_above_zero(gaps), len(gaps)).__dict__,
         "margin": clustered_mean(gaps.numpy(), numbers).__dict__,
         "style": share(sum(follows(text, voice) for text in answers), len(answers)).__dict__,
         "well_formed": share(sum(well_formed(text, True) for text in answers), len(answers)).__dict__,

@@ -32,7 +32,7 @@ from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
 from app.starter.voices import Voice, load_voices
 from personas import load_library
-from tests.benchmarks.proof_run import kept
+from tests.benchmarks.proof_run import difference, kept
 
 TOLD = {"shorter": "curt", "warmer": "grandparent", "lists": "lister"}
 TRAINED_ON = 200
@@ -74,8 +74,7 @@ def curves_of(work: Path, asked: dict[str, tuple[Any, ...]]) -> dict[str, list[d
 def ahead_of(online_: dict[str, Any], offline_: dict[str, Any], told: str) -> dict[str, Any]:
     """By how much more of the same prompts' answers follow the rule at one point than at another."""
     gaps = np.array(online_["each"][told], float) - np.array(offline_["each"][told], float)
-    found = clustered_mean(gaps, np.arange(len(gaps)))
-    return {"mean": found.value, "low": found.interval[0], "high": found.interval[1], "n": found.n}
+    return difference(gaps, np.arange(len(gaps)))
 
 
 def prompts(limit: int) -> tuple[list[list[Message]], list[list[Message]]]:

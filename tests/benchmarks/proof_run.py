@@ -35,7 +35,12 @@ def paired(cases: list[dict[str, Any]], column: str, one: str, other: str) -> di
     both = [[case["answers"][arm]["scores"][column] for arm in (one, other)] for case in cases]
     there = [i for i, scores in enumerate(both) if None not in scores]
     gaps = np.array([both[i][0] - both[i][1] for i in there], float)
-    found = clustered_mean(gaps, np.array([cases[i]["prompt"] for i in there]))
+    return difference(gaps, np.array([cases[i]["prompt"] for i in there]))
+
+
+def difference(gaps: np.ndarray, prompts: np.ndarray) -> dict[str, Any]:
+    """The mean of paired differences with its 95 % interval over prompts; both of shape (answers,)."""
+    found = clustered_mean(gaps, prompts)
     return {"mean": found.value, "low": found.interval[0], "high": found.interval[1], "n": found.n}
 
 

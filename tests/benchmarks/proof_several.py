@@ -24,7 +24,7 @@ from app.insights.rates import clustered_share
 from app.model import LanguageModel
 from app.prompts import contexts
 from tests.benchmarks.proof_online import finished, principle_of, voices
-from tests.benchmarks.proof_run import kept
+from tests.benchmarks.proof_run import difference, kept
 
 Row = dict[str, Any]
 Pair = tuple[str, str]
@@ -194,5 +194,4 @@ def gap(later: list[Row], before: list[Row], column: str) -> dict[str, Any]:
     """The mean difference of two ways on the same prompts of the same pairs."""
     both = [(a, b) for a, b in zip(later, before, strict=True) if None not in (a[column], b[column])]
     gaps = np.array([float(a[column]) - float(b[column]) for a, b in both])
-    found = clustered_mean(gaps, np.array([a["prompt"] for a, _ in both]))
-    return {"mean": found.value, "low": found.interval[0], "high": found.interval[1], "n": found.n}
+    return difference(gaps, np.array([a["prompt"] for a, _ in both]))

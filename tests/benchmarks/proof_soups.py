@@ -21,12 +21,8 @@ from tests.benchmarks.proof_online import finished
 from tests.benchmarks.proof_several import Fluent, shows
 
 FULLY = ((0.5, 0.5), (0.6, 0.4), (0.4, 0.6), (0.7, 0.7), (1.0, 1.0))
-HALF = (
-    (1.0, 1.0),
-    (1.3, 1.3),
-    (1.6, 1.6),
-    (2.0, 2.0),
-)  # half-trained versions bear, and need, more than their own weight
+# Half-trained versions bear, and need, more than their own weight.
+HALF = ((1.0, 1.0), (1.3, 1.3), (1.6, 1.6), (2.0, 2.0))
 SEARCHED = 8  # of the own prompts, the last; what is measured are the first
 SOUND = "both, fluent"
 SETTINGS = DecodeSettings(temperature=0, max_new_tokens=120)

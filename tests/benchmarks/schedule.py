@@ -8,7 +8,6 @@ was measured once is kept in `--work`, so that a killed run goes on where it was
 import argparse
 import json
 import math
-import random
 import sys
 import tempfile
 import time
@@ -34,10 +33,7 @@ from app.refresh.pairs import Pair, make_pair, split
 from app.refresh.trainer import RefreshSettings, Step, count_above_zero, encode, margins, train
 from app.services import build
 from app.settings import Settings
-from app.starter import CORPUS_FOLDER
-from app.starter.compose import load_topics
-from app.starter.held_out import is_held_out
-from tests.benchmarks.learning import CHOICES, choose, is_fluent, on_topic, preference
+from tests.benchmarks.learning import CHOICES, choose, is_fluent, known_topics, on_topic, preference
 from tests.benchmarks.machine import machine
 from tests.benchmarks.proof_online import answered, principle_of, voices
 from tests.benchmarks.proof_run import kept
@@ -107,8 +103,7 @@ def is_enough(epoch: Sequence[Step], margin: float) -> bool:
 @cache
 def topics_of(seed: int) -> tuple[list[dict], list[dict], list[dict]]:
     """Topics to answer after learning, topics to choose on, and all of them."""
-    topics = [t for t in load_topics(CORPUS_FOLDER / "topics") if not is_held_out("topic", t["prompts"][0])]
-    random.Random(seed).shuffle(topics)
+    topics = known_topics(seed)
     return topics[:UNSEEN], topics[UNSEEN:], topics
 
 
@@ -190,8 +185,7 @@ def summary(cells: dict[str, Cell], before: dict[str, Cell]) -> dict[str, Any]:
         gaps = np.concatenate([cell["gaps"] for cell in cells.values()])
         found["steps"] = [cell["steps"] for cell in cells.values()]
         found["seconds"] = median(cell["seconds"] for cell in cells.values())
-        found["accuracy"] = share(count_above_zero(torch.tensor(gaps)), len(gaps)).__dict__
-        found["margin"] = clustered_mean(gaps, np.arange(len(gaps))).__dict__
+        found |= ahead_of_the_original(gaps)
     both = [style for style in cells if style in before]
     for flag in FLAGS:
         found[flag] = _mean([cell[flag] for cell in cells.values()])
@@ -230,11 +224,17 @@ def of_style(cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = {flag: share(sum(cell[flag]), len(cell[flag])).__dict__ for flag in FLAGS}
     found["words"] = round(float(np.mean(cell["words"])), 1)
     if "gaps" in cell:
-        gaps = torch.tensor(cell["gaps"])
         found |= {key: cell[key] for key in ("steps", "seconds", "losses")}
-        found["accuracy"] = share(count_above_zero(gaps), len(gaps)).__dict__
-        found["margin"] = clustered_mean(gaps.numpy(), np.arange(len(gaps))).__dict__
+        found |= ahead_of_the_original(np.array(cell["gaps"]))
     return found
+
+
+def ahead_of_the_original(gaps: np.ndarray) -> dict[str, Any]:
+    """How many further pairs come out right against the original model, and by how many nats; `gaps` one a pair."""
+    return {
+        "accuracy": share(count_above_zero(torch.from_numpy(gaps)), len(gaps)).__dict__,
+        "margin": clustered_mean(gaps, np.arange(len(gaps))).__dict__,
+    }
 
 
 def _mean(rows: Sequence[Sequence[float]]) -> dict[str, Any]:
