@@ -22,10 +22,11 @@ from app.starter.wordings import adjective_and_noun, read_wordings
 TWO_WORDINGS = 0.1  # of the persona descriptions are two wordings, one after the other
 SEVERAL_VOICES = "+"
 WORN, WORD_LOST = 0.3, 0.15  # of the persona descriptions lose words; the chance of each word of theirs to be lost
-PROMPT_WORN, PROMPT_WORD_LOST = 0.2, 0.1  # the same of the prompts on a topic
+PROMPT_WORN, PROMPT_WORD_LOST = 0.4, 0.15  # the same of the prompts on a topic
 NAMED_ONLY = 0.12  # of the prompts on a topic give its subject and no question of its own
-INVENTED, NAMED = 0.6, 0.1  # of the unknown things: new with every draw; from the written names; the rest is real
+INVENTED, NAMED = 0.5, 0.05  # of the unknown things: new with every draw; from the written names; the rest is real
 IN_A_QUESTION = 0.5  # of the invented things stand in a question that was written for a real one
+BEGUN_WORDS = (4, 20)  # of an answer of which only the beginning is trained on
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Sample:
 
     wordings: how a persona is asked for; none for the plain voice.
     earlier: turns before the last prompt, as (user, answer) pairs.
+    ended: whether the answer is whole; False where it breaks off.
     """
 
     wordings: tuple[str, ...]
@@ -42,6 +44,7 @@ class Sample:
     persona: str = "plain"
     topic: str = ""
     earlier: tuple[tuple[str, str], ...] = ()
+    ended: bool = True
 
     @property
     def system(self) -> str:
@@ -63,8 +66,8 @@ class Corpus:
 
     Args:
         shares: the mixture, each in 0..1: of all samples `gold_share`, `unknown_share`, `smalltalk_share`,
-            `followup_share` and `echo_share` (the rest is composed); of the composed ones `pair_share`; and, wherever a persona is drawn,
-            `plain_share` for none.
+            `followup_share`, `echo_share` and `begun_share` (the rest is composed); of the composed and begun ones `pair_share`; and,
+            wherever a persona is drawn, `plain_share` for none.
         folder: the folder with `topics/`, `voices/`, `wordings/` and the single files beside them.
 
     Raises:
@@ -114,6 +117,7 @@ class Corpus:
             "smalltalk": self._smalltalk,
             "followup": self._followup,
             "echo": self._echo,
+            "begun": self._begun,
         }
         weights = [self.shares[f"{kind}_share"] for kind in kinds]
         makers = [*kinds.values(), self._composed]
@@ -139,6 +143,13 @@ class Corpus:
         if rng.random() < self.shares["pair_share"]:
             return self._pair(rng, topic, held_out)
         return self.composed(rng, topic, held_out, self._draw_persona(rng, self.personas))
+
+    def _begun(self, rng: random.Random, held_out: bool) -> Sample:
+        """The first words of an answer alone: they decide for its topic, and are few among the words of whole answers."""
+        sample = self._composed(rng, held_out)
+        words = sample.answer.split(" ")
+        count = rng.randint(*BEGUN_WORDS)
+        return replace(sample, answer=" ".join(words[:count]), ended=count >= len(words))
 
     def _pair(self, rng: random.Random, topic: dict, held_out: bool) -> Sample:
         """A curt pirate: two personas in one answer, asked for by adjective and noun or by a wording of each."""

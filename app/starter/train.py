@@ -54,10 +54,13 @@ def train_tokenizer(samples: Iterator[Sample], vocab_size: int) -> PreTrainedTok
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, sample: Sample, prompt_weight: float) -> tuple[list[int], list[float]]:
-    """Token ids of one chat and the weight of each token as a target: 1 for the answer and its end, `prompt_weight` before."""
+    """Token ids of one chat and the weight of each token as a target: 1 for the answer and its end, `prompt_weight` before.
+
+    An answer that breaks off has no end to learn.
+    """
     context = tokenizer.apply_chat_template(sample.messages(), add_generation_prompt=True, tokenize=False)
     context_ids = tokenizer(context, add_special_tokens=False)["input_ids"]
-    answer_ids = tokenizer(sample.answer + "<|end|>", add_special_tokens=False)["input_ids"]
+    answer_ids = tokenizer(sample.answer + "<|end|>" * sample.ended, add_special_tokens=False)["input_ids"]
     return context_ids + answer_ids, [prompt_weight] * len(context_ids) + [1.0] * len(answer_ids)
 
 
@@ -201,6 +204,7 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
     model = None
     for number, stage in list(enumerate(config["stages"]))[begun:]:
         settings = {**config, **stage}
+        corpus.shares = settings
         smaller, model = model, build_model(settings, tokenizer)
         optimizers = build_optimizers(model, settings)
         if resume and number == begun:
