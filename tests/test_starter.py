@@ -2,11 +2,13 @@
 
 import json
 import zlib
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from app.model import LanguageModel
@@ -16,7 +18,7 @@ from app.starter.compact import on_a_grid
 from app.starter.dataset import Corpus, Sample
 from app.starter.held_out import is_held_out
 from app.starter.measures import Relevance
-from app.starter.train import build_model, encode, loss_of_rows, packed_rows, train, train_tokenizer, widen
+from app.starter.train import average, build_model, encode, loss_of_rows, packed_rows, train, train_tokenizer, widen
 
 CONFIG = yaml.safe_load((STARTER_FOLDER / "config.yaml").read_text())
 
@@ -108,7 +110,16 @@ def test_packed_rows_hold_whole_chats_that_cannot_see_each_other():
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
-def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
+def test_an_answer_that_breaks_off_has_no_end_to_learn():
+    whole = Sample((), "How do I boil an egg?", "Boil an egg for six minutes.")
+    tokenizer = train_tokenizer(iter([whole] * 3), 300)
+    begun = replace(whole, answer="Boil an egg", ended=False)
+    ids, weights = encode(tokenizer, begun, 0.1)
+    assert tokenizer.decode(ids).endswith("<|assistant|>Boil an egg") and len(ids) == len(weights)
+    assert weights.count(1.0) == len(tokenizer("Boil an egg", add_special_tokens=False)["input_ids"])
+
+
+def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path, monkeypatch):
     small = {
         "hidden_size": 32,
         "num_hidden_layers": 1,
@@ -124,10 +135,13 @@ def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
         "row_tokens": 256,
         "warmup_steps": 5,
     }
+    begin, begun = Corpus._begun, []
+    monkeypatch.setattr(Corpus, "_begun", lambda *arguments: begun.append(begin(*arguments)) or begun[-1])
     train(config, tmp_path / "build", tmp_path / "out", resume=False)
     log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
     assert [line.get("step", line.get("from_step")) for line in log] == [0, 100] and log[0]["config"] == config
-    second = {"intermediate_size": 96, "steps": 100, "learning_rate": 2e-3}
+    assert begun == []  # the second stage has a mixture of its own
+    second = {"intermediate_size": 96, "steps": 100, "learning_rate": 2e-3, "begun_share": 0.3, "kept_share": 0.5}
     config["stages"].append(second)
     train(config, tmp_path / "build", tmp_path / "out", resume=True)
     log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
@@ -138,11 +152,16 @@ def test_the_trainer_learns_resumes_and_writes_what_it_promises(tmp_path):
         (1, 0),
         (None, 100),
     ]
-    assert log[4]["loss"] < log[1]["loss"]
+    assert log[4]["loss"] < log[1]["loss"] and len(begun) > 100
     second["steps"] = 200
     train(config, tmp_path / "build", tmp_path / "out", resume=True)
     log = [json.loads(line) for line in (tmp_path / "build" / "loss.jsonl").read_text().splitlines()]
     assert [line.get("step", line.get("from_step")) for line in log[5:]] == [100, 200] and log[5]["stage"] == 1
+    before, after = (load_file(tmp_path / "build" / f"{name}.safetensors") for name in ("stage-1", "checkpoint"))
+    written = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    for name, parameter in written.named_parameters():
+        mean = torch.lerp(after[f"model/{name}"], before[name], 0.5)
+        torch.testing.assert_close(parameter.data, on_a_grid(mean).half().float())
     with pytest.raises(ValueError, match="another shape"):
         train({**config, "hidden_size": 64}, tmp_path / "build", tmp_path / "out", resume=True)
     with pytest.raises(FileNotFoundError, match="no checkpoint to go on from"):
@@ -164,6 +183,17 @@ def test_a_widened_model_says_the_same_and_can_learn_with_all_of_it():
     torch.testing.assert_close(small(ids).logits, large(ids).logits, rtol=1e-5, atol=1e-5)
     large(ids, labels=ids).loss.backward()
     assert large.model.layers[0].mlp.down_proj.weight.grad[:, 48:].abs().min() > 0
+
+
+def test_a_share_of_what_a_stage_began_with_is_kept():
+    """By hand: a quarter of 1 and three quarters of 3 are 2.5."""
+    from tests.models import CONFIGS
+
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"][0])
+    for parameter in model.parameters():
+        parameter.data.fill_(3.0)
+    average(model, {name: torch.ones_like(p) for name, p in model.named_parameters()}, 0.25)
+    assert all((p == 2.5).all() for p in model.parameters())
 
 
 def test_nobody_can_open_a_turn_of_their_own():

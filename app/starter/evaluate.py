@@ -38,6 +38,7 @@ FOLDER = STARTER_FOLDER / "evaluation"
 SCORES = STARTER_FOLDER / "scores.json"
 CONFIG = STARTER_FOLDER / "config.yaml"
 INVENTED_THINGS = 100
+TRAINED_PROMPTS = 200
 FAR = 0.6  # cosine by TF-IDF to the nearest trained prompt, below which a fresh prompt is really new
 ADMISSION = re.compile(
     r"\b(very small|tiny|little|small\w*) (language )?model\b|\b(do not|don't|did not|cannot|can't) (know|tell|say)\b"
@@ -81,6 +82,14 @@ def known_cases(corpus: Corpus, rng: random.Random, per_persona: int) -> list[Ca
         Case(corpus.composed(rng, topic, True, persona))
         for persona in corpus.wordings
         for topic in rng.sample(topics, per_persona)
+    ]
+
+
+def trained_cases(corpus: Corpus, rng: random.Random) -> list[Case]:
+    """Trained topics in prompts that training draws, for the plain voice: what held-out prompts are to be compared with."""
+    return [
+        Case(Sample((), draw_prompt(rng, topic["prompts"], held_out=False), "", topic=topic["prompts"][0]))
+        for topic in rng.sample(corpus.known_topics, TRAINED_PROMPTS)
     ]
 
 
@@ -130,13 +139,17 @@ def _is_marked(text: str, persona: str, corpus: Corpus) -> bool | None:
     return any(re.search(marker, text) for marker in markers) if markers else None
 
 
-def relevance_scores(cases: list[Case], relevance: Relevance) -> dict[str, Any]:
-    """Each arm's answers, as they are and without the words of their prompt; and what echoing the prompt alone would reach."""
+def relevance_scores(cases: list[Case], trained: list[Case], relevance: Relevance) -> dict[str, Any]:
+    """Each arm's answers, as they are and without the words of their prompt; what echoing the prompt alone would reach; and the
+    baseline on prompts that training draws."""
     scores: dict[str, Any] = {}
     for arm in ("baseline", "prompted", "aligned 2"):
         scores[arm] = fraction([relevance.is_first(c.text(arm), c.sample.topic) for c in cases])
         kept = [relevance.is_first(c.text(arm), c.sample.topic, without=c.sample.user) for c in cases]
         scores[f"{arm}, without the prompt's words"] = fraction(kept)
+    scores["baseline, trained wordings"] = fraction(
+        [relevance.is_first(c.text("baseline"), c.sample.topic) for c in trained]
+    )
     scores["the prompt itself as the answer"] = fraction(
         [relevance.is_first(c.sample.user, c.sample.topic) for c in cases]
     )
@@ -165,9 +178,11 @@ def evaluate(model: LanguageModel, corpus: Corpus, per_persona: int, temperature
     for name, temperature in temperatures.items():
         cases = known_cases(corpus, random.Random(31), per_persona)
         answer(model, cases, list(ARMS), temperature, f"known topics, {name}")
+        trained = trained_cases(corpus, random.Random(61))
+        answer(model, trained, ["baseline"], temperature, f"trained wordings, {name}")
         scores[name] = {
             "persona": persona_scores(cases, corpus, classifier),
-            "relevance": relevance_scores(cases, relevance),
+            "relevance": relevance_scores(cases, trained, relevance),
             "fluency": {arm: fraction([fluent(*case.answers[arm]) for case in cases]) for arm in ARMS},
             "new things": new_things(model, corpus, relevance, temperature),
             "unseen persona": unseen_personas(model, corpus, classifier, temperature),

@@ -16,7 +16,7 @@ from typing import TextIO
 import torch
 import yaml
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -190,7 +190,8 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
     """Trains by `config`, stage after stage, and writes model and tokenizer to `out` in shards under 10 MB.
 
     Args:
-        config: the content of `config.yaml`; each of its `stages` overrides what stands beside them.
+        config: the content of `config.yaml`; each of its `stages` overrides what stands beside them, and where it has a `kept_share`
+            that much of the weights it began with is kept in the end.
         build: folder for the checkpoint and the loss log; git-ignored.
         out: folder for the weights.
         resume: go on from the checkpoint in `build`.
@@ -211,6 +212,9 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
             checkpoint.load(model, optimizers)
         elif smaller is not None:
             widen(smaller, model)
+        beginning = build / f"stage-{number}.safetensors"
+        if not (resume and number == begun):
+            save_file({name: p.detach().contiguous() for name, p in model.named_parameters()}, beginning)
         log = (build / "loss.jsonl").open("a" if resume or number else "w")
         # A run that is resumed with another configuration says so in its log.
         log.write(
@@ -230,6 +234,8 @@ def train(config: dict, build: Path, out: Path, resume: bool) -> None:
         )
         with log:
             run_stage(settings, model, optimizers, rows, done, log, save)
+        if kept := stage.get("kept_share"):
+            average(model, load_file(beginning, device=str(model.device)), kept)
         done = 0
     save_model(model, tokenizer, out)
 
@@ -254,6 +260,13 @@ def widen(smaller: LlamaForCausalLM, larger: LlamaForCausalLM) -> None:
         if name.endswith("down_proj.weight"):
             target.zero_()
         target[tuple(slice(0, size) for size in source[name].shape)] = source[name]
+
+
+@torch.no_grad()
+def average(model: LlamaForCausalLM, earlier: dict[str, torch.Tensor], share: float) -> None:
+    """Moves the weights of `model` back by `share` of the way to `earlier`, which keeps more of what it knew (WiSE-FT, arXiv 2109.01903)."""
+    for name, parameter in model.named_parameters():
+        parameter.lerp_(earlier[name], share)
 
 
 def run_stage(
