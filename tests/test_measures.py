@@ -13,6 +13,7 @@ from app.starter.compose import compose
 from app.starter.dataset import Corpus
 from app.starter.evaluate import fresh_verdict, table
 from app.starter.measures import (
+    Admission,
     Fluency,
     PersonaClassifier,
     Relevance,
@@ -155,6 +156,17 @@ def test_the_classifier_judges_an_evaluation(corpus: Corpus, classifier: Persona
     pirate, zen, none, unknown = (score["classifier"] for score in scores)
     assert pirate == classifier.probability([text], ["pirate"])[0] > 0.5 > zen
     assert none is None and unknown is None and classifier.personas == set(corpus.personas)
+
+
+def test_every_way_to_say_that_it_does_not_know_counts_and_no_answer_on_a_topic_does(corpus: Corpus) -> None:
+    admits, unknown = Admission(corpus.unknown), corpus.unknown
+    ways = [*unknown["plain"], *(way for own in unknown["voices"].values() for way in own)]
+    assert len(ways) > 100 and all(admits(way.format(thing="the Orlo method")) for way in ways)
+    rng = random.Random(3)
+    answers = [
+        compose(rng.choice(corpus.known_topics), corpus.voices[v], rng) for v in corpus.voices for _ in range(40)
+    ]
+    assert sum(map(admits, answers)) / len(answers) < 0.005
 
 
 def test_fluency_judges_an_evaluation(corpus: Corpus, fluency: Fluency):

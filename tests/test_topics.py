@@ -13,10 +13,10 @@ TRAINED = [("boil an egg", 0), ("cook the egg", 0), ("walk the dog", 1), ("the d
 
 
 def test_no_prompt_is_on_both_sides():
-    trained, held_out = asked(Corpus(yaml.safe_load(CONFIG.read_text())))
-    assert len(trained) > 10_000 and len(held_out) > 1_000
+    own, held_out, further = asked(Corpus(yaml.safe_load(CONFIG.read_text())))
+    assert len(own) > 10_000 and len(held_out) > 1_000 and len(further) > 20_000
     assert all(is_held_out("prompt", prompt) for prompt, _ in held_out)
-    assert not any(is_held_out("prompt", prompt) for prompt, _ in trained)
+    assert not any(is_held_out("prompt", prompt) for prompt, _ in own + further)
 
 
 def test_words_find_the_topic_that_shares_them_and_no_words_find_none():

@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from app.starter.compose import read_lines
 from app.starter.dataset import Corpus, Sample, draw_prompt
 from app.starter.held_out import is_held_out
 from app.starter.measures import (
+    ADMISSION,
+    Admission,
     Fluency,
     PersonaClassifier,
     Relevance,
@@ -40,11 +43,6 @@ CONFIG = STARTER_FOLDER / "config.yaml"
 INVENTED_THINGS = 100
 TRAINED_PROMPTS = 200
 FAR = 0.6  # cosine by TF-IDF to the nearest trained prompt, below which a fresh prompt is really new
-ADMISSION = re.compile(
-    r"\b(very small|tiny|little|small\w*) (language )?model\b|\b(do not|don't|did not|cannot|can't) (know|tell|say)\b"
-    r"|\bknow(s|ing)? (nothing|too little|not enough)\b|\bno (idea|clue|record|knowledge|data|entry)\b",
-    re.IGNORECASE,
-)
 # The bars of the project, by a row's name without its decoding: at least this share, or this low end of a difference's interval.
 BARS = {
     "classifier on gold answers kept aside": 0.85,
@@ -139,9 +137,11 @@ def _is_marked(text: str, persona: str, corpus: Corpus) -> bool | None:
     return any(re.search(marker, text) for marker in markers) if markers else None
 
 
-def relevance_scores(cases: list[Case], trained: list[Case], relevance: Relevance) -> dict[str, Any]:
-    """Each arm's answers, as they are and without the words of their prompt; what echoing the prompt alone would reach; and the
-    baseline on prompts that training draws."""
+def relevance_scores(
+    cases: list[Case], trained: list[Case], relevance: Relevance, admits: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Each arm's answers, as they are and without the words of their prompt; the baseline on prompts that training draws; how often an
+    arm says of a known topic that it does not know; and what echoing the prompt alone would reach."""
     scores: dict[str, Any] = {}
     for arm in ("baseline", "prompted", "aligned 2"):
         scores[arm] = fraction([relevance.is_first(c.text(arm), c.sample.topic) for c in cases])
@@ -150,6 +150,8 @@ def relevance_scores(cases: list[Case], trained: list[Case], relevance: Relevanc
     scores["baseline, trained wordings"] = fraction(
         [relevance.is_first(c.text("baseline"), c.sample.topic) for c in trained]
     )
+    for arm in ("baseline", "prompted", "aligned 2"):
+        scores[f"{arm}, says that it does not know"] = fraction([admits(c.text(arm)) for c in cases])
     scores["the prompt itself as the answer"] = fraction(
         [relevance.is_first(c.sample.user, c.sample.topic) for c in cases]
     )
@@ -182,7 +184,7 @@ def evaluate(model: LanguageModel, corpus: Corpus, per_persona: int, temperature
         answer(model, trained, ["baseline"], temperature, f"trained wordings, {name}")
         scores[name] = {
             "persona": persona_scores(cases, corpus, classifier),
-            "relevance": relevance_scores(cases, trained, relevance),
+            "relevance": relevance_scores(cases, trained, relevance, Admission(corpus.unknown)),
             "fluency": {arm: fraction([fluent(*case.answers[arm]) for case in cases]) for arm in ARMS},
             "new things": new_things(model, corpus, relevance, temperature),
             "unseen persona": unseen_personas(model, corpus, classifier, temperature),

@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -20,6 +21,11 @@ from app.starter.dataset import Corpus
 
 WORD_OR_SIGN = r"[\w']+|[^\w\s]|\n"
 SHORT, MEDIUM = 16, 30  # words: TF-IDF is blind to length, which is what some voices are about
+ADMISSION = re.compile(
+    r"\b(very small|tiny|little|small\w*) (language )?model\b|\b(do not|don't|did not|cannot|can't) (know|tell|say)\b"
+    r"|\bknow(s|ing)? (nothing|too little|not enough)\b|\bno (idea|clue|record|knowledge|data|entry)\b",
+    re.IGNORECASE,
+)
 GOLD_FOR_CHECK = 4  # one in so many gold topics checks the classifier and is not learnt by it
 
 
@@ -33,6 +39,23 @@ def ends_properly(text: str) -> bool:
     """A sentence's end, or the end of a list's item."""
     text = text.rstrip()
     return text.rstrip("\"')")[-1:] in {".", "!", "?"} or text.split("\n")[-1].startswith("- ")
+
+
+class Admission:
+    """Whether an answer says that it does not know, in the usual words or in one of the sentences that the corpus has for it.
+
+    Args:
+        unknown: the content of the corpus' `unknown.yaml`: `plain` and `voices`, sentences with `{thing}`.
+    """
+
+    def __init__(self, unknown: dict[str, Any]):
+        sentences = [*unknown["plain"], *(sentence for own in unknown["voices"].values() for sentence in own)]
+        parts = [map(re.escape, sentence.split("{thing}")) for sentence in sentences]
+        self._sentences = [re.compile(".+".join(part), re.IGNORECASE | re.DOTALL) for part in parts]
+
+    def __call__(self, text: str) -> bool:
+        """Whether `text` admits it."""
+        return bool(ADMISSION.search(text)) or any(sentence.fullmatch(text.strip()) for sentence in self._sentences)
 
 
 def names_the_thing(text: str, thing: str) -> bool:

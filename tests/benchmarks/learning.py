@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
 from app.compare import Request
@@ -31,11 +32,17 @@ from app.settings import Settings
 from app.starter import CORPUS_FOLDER
 from app.starter.compose import load_topics
 from app.starter.held_out import is_held_out
+from app.starter.measures import Admission
 from app.starter.voices import load_voices
 from storage.records import Answer
 from tests.benchmarks.machine import machine
 
 CHOICES, FURTHER, UNSEEN, CANDIDATES = 20, 40, 50, 50
+
+
+def unknown_things() -> dict[str, Any]:
+    """The corpus' things that nobody told the model about, and how it says so."""
+    return yaml.safe_load((CORPUS_FOLDER / "unknown.yaml").read_text(encoding="utf-8"))
 
 
 def words(text: str) -> int:
@@ -63,8 +70,9 @@ def preference(style: str) -> Callable[[str], float]:
 
 def choose(
     services: Services, style: str, topics: list[dict], prefer: Callable[[str], float]
-) -> Iterator[tuple[str, Answer, Answer]]:
-    """Compares on one prompt after another and votes wherever the person can tell; yields (round, preferred, other)."""
+) -> Iterator[tuple[str, Answer, Answer, str]]:
+    """Compares on one prompt after another and votes wherever the person can tell; yields (round, preferred, other, side)."""
+    admits = Admission(unknown_things())
     for seed, topic in enumerate(topics):
         settings = DecodeSettings(seed=seed, max_new_tokens=120)
         request = Request(
@@ -73,7 +81,10 @@ def choose(
         comparison = services.compare.start(request, "simulated")
         *_, last = services.compare.run(comparison)
         first, second = last.answers[comparison.first_arm], last.answers[comparison.second_arm]
-        if prefer(first.text) == prefer(second.text) or min(words(first.text), words(second.text)) < 3:
+        # Who asked for an answer does not choose by style while one of the two is none.
+        if any(words(one.text) < 3 or admits(one.text) for one in (first, second)) or prefer(first.text) == prefer(
+            second.text
+        ):
             continue
         better = prefer(first.text) > prefer(second.text)
         yield comparison.round_id, *((first, second) if better else (second, first)), "first" if better else "second"
@@ -95,15 +106,16 @@ def plain_answers(services: Services, topics: list[dict], adapter: str | None) -
 def describe(
     answers: list[str], topics: list[dict], everything: list[dict], prefer: Callable[[str], float]
 ) -> dict[str, Any]:
-    """Length, style, fluency (see `is_fluent`) and topic (see `on_topic`) of answers."""
+    """Length, style, fluency (see `is_fluent`), topic (see `on_topic`) of answers, and whether they say that they do not know."""
     lengths = sorted(map(words, answers))
     fluent, near = sum(map(is_fluent, answers)), sum(on_topic(answers, topics, everything))
-    n = len(answers)
+    n, admits = len(answers), Admission(unknown_things())
     return {
         "mean_words": round(sum(lengths) / n, 1),
         "shortest_words": lengths[0],
         "fluent": share(fluent, n).__dict__,
         "on_topic": share(near, n).__dict__,
+        "does_not_know": share(sum(map(admits, answers)), n).__dict__,
         "with_markers": None if prefer(answers[0]) < 0 else share(sum(prefer(a) > 0 for a in answers), n).__dict__,
     }
 

@@ -28,13 +28,20 @@ ROWS_AT_ONCE = 64
 Asked = list[tuple[str, int]]  # prompts, each with the number of its topic
 
 
-def asked(corpus: Corpus) -> tuple[Asked, Asked]:
-    """All prompts of the topics that training knows: those that it draws, and those that it never does."""
-    trained, held_out = [], []
-    for number, topic in enumerate(corpus.known_topics):
-        for prompt in [*topic["prompts"], *corpus.asked_too.get(topic["prompts"][0], [])]:
-            (held_out if is_held_out("prompt", prompt) else trained).append((prompt, number))
-    return trained, held_out
+def asked(corpus: Corpus) -> tuple[Asked, Asked, Asked]:
+    """All prompts of the topics that training knows: of a topic's own eight those that it draws and those that it never does, and the
+    further ones (`asked/`), which are trained on, too, and say less of their topic."""
+    own = [(prompt, number) for number, topic in enumerate(corpus.known_topics) for prompt in topic["prompts"]]
+    further = [
+        (prompt, number)
+        for number, topic in enumerate(corpus.known_topics)
+        for prompt in corpus.asked_too.get(topic["prompts"][0], [])
+    ]
+    return (
+        [one for one in own if not is_held_out("prompt", one[0])],
+        [one for one in own if is_held_out("prompt", one[0])],
+        further,
+    )
 
 
 def in_words(trained: Asked, judged: Asked, **how: Any) -> list[bool]:
@@ -93,7 +100,8 @@ def hidden_states(model: LanguageModel, prompts: Asked) -> torch.Tensor:
 
 def measure(model: LanguageModel, corpus: Corpus, answered: int) -> dict[str, Any]:
     """Shares of prompts whose topic is found, by where it is looked for; `answered` prompts of each side are answered."""
-    trained, held_out = asked(corpus)
+    own, held_out, further = asked(corpus)
+    trained = own + further
     tokens = {"analyzer": model.tokenizer.tokenize}
     scores: dict[str, Any] = {
         "topics": len(corpus.known_topics),
@@ -106,12 +114,12 @@ def measure(model: LanguageModel, corpus: Corpus, answered: int) -> dict[str, An
         scores[f"hidden state after layer {layer}"] = fraction(
             in_states(known[layer], trained, states[layer], held_out)
         )
-    for side, prompts in (("held-out prompts", held_out), ("trained prompts", trained)):
+    for side, prompts in (("held-out", held_out), ("trained", own), ("further trained", further)):
         judged = random.Random(71).sample(prompts, answered)
         cases = [Case(Sample((), prompt, "", topic=str(topic))) for prompt, topic in judged]
-        answer(model, cases, ["baseline"], 0.0, side)
+        answer(model, cases, ["baseline"], 0.0, f"{side} prompts")
         found = in_answers(corpus, [case.text("baseline") for case in cases], judged)
-        scores[f"greedy plain answer, {side}"] = fraction(found)
+        scores[f"greedy plain answer, {side} prompts"] = fraction(found)
     return scores
 
 
