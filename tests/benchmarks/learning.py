@@ -11,6 +11,7 @@ import random
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ from tests.benchmarks.machine import machine
 CHOICES, FURTHER, UNSEEN, CANDIDATES = 20, 40, 50, 50
 
 
-def unknown_things() -> dict[str, Any]:
-    """The corpus' things that nobody told the model about, and how it says so."""
-    return yaml.safe_load((CORPUS_FOLDER / "unknown.yaml").read_text(encoding="utf-8"))
+@cache
+def admission() -> Admission:
+    """Tells whether an answer says that it does not know; read from the corpus once."""
+    return Admission(yaml.safe_load((CORPUS_FOLDER / "unknown.yaml").read_text(encoding="utf-8")))
 
 
 def words(text: str) -> int:
@@ -72,7 +74,7 @@ def choose(
     services: Services, style: str, topics: list[dict], prefer: Callable[[str], float]
 ) -> Iterator[tuple[str, Answer, Answer, str]]:
     """Compares on one prompt after another and votes wherever the person can tell; yields (round, preferred, other, side)."""
-    admits = Admission(unknown_things())
+    admits = admission()
     for seed, topic in enumerate(topics):
         settings = DecodeSettings(seed=seed, max_new_tokens=120)
         request = Request(
@@ -109,7 +111,7 @@ def describe(
     """Length, style, fluency (see `is_fluent`), topic (see `on_topic`) of answers, and whether they say that they do not know."""
     lengths = sorted(map(words, answers))
     fluent, near = sum(map(is_fluent, answers)), sum(on_topic(answers, topics, everything))
-    n, admits = len(answers), Admission(unknown_things())
+    n, admits = len(answers), admission()
     return {
         "mean_words": round(sum(lengths) / n, 1),
         "shortest_words": lengths[0],
